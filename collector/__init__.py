@@ -1,0 +1,1 @@
+"""The sidecar itself: receivers, pipeline, metrics and the process around them."""

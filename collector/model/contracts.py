@@ -1,0 +1,125 @@
+"""What a stage promises: one method each, and who owns the data afterwards."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Literal, Protocol
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from concurrent.futures import Future
+
+    from collector.model.batch import SpanBatch
+
+
+class Processor(Protocol):
+    """A stage before the journal: redaction first, then whatever the config lists."""
+
+    def process(self, batch: SpanBatch) -> SpanBatch:
+        """Return the batch to go on with: same schema, possibly fewer rows, in the same order.
+
+        The input is never mutated and may be kept. Raises only ``ClearspanError``: a
+        ``RetryableError`` refuses the batch and lets the sender try again.
+        """
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Sampled:
+    """What a sampler let go of: the rows to store, and how many it dropped and why.
+
+    ``kept`` has ``sample_weight`` (>= 1, 1/probability) and ``sample_reason`` set on every row.
+    ``dropped`` maps a reason (a policy's name, ``not_sampled``, ``late``) to a count of spans.
+    """
+
+    kept: SpanBatch
+    dropped: Mapping[str, int] = field(default_factory=dict)
+
+
+class Sampler(Protocol):
+    """A stage after the journal: decides which spans are stored, at once or later.
+
+    Single-threaded: only the pipeline's worker calls it. Rows of one trace that came in one batch
+    are always settled together (the lake's replay relies on that).
+    """
+
+    def offer(self, batch: SpanBatch) -> Sampled:
+        """Take the batch (rows may be held back) and return what is decided by now."""
+        ...
+
+    def due(self) -> Sampled:
+        """Return what has become decided by the passing of time; called about once a second."""
+        ...
+
+    def drain(self) -> Sampled:
+        """Decide everything still pending, now."""
+        ...
+
+    @property
+    def pending_spans(self) -> int:
+        """How many spans are held back."""
+        ...
+
+    @property
+    def oldest_pending_seq(self) -> int | None:
+        """The smallest ``batch_seq`` among the spans held back, None if there are none."""
+        ...
+
+
+class Sink(Protocol):
+    """The acknowledgement boundary."""
+
+    def write(self, batch: SpanBatch) -> SpanBatch:
+        """Make the batch durable and return it with ``source_id`` and ``batch_seq`` set.
+
+        Durable (fsynced) on return. Raises ``StorageUnavailable``; then nothing was written.
+        """
+        ...
+
+
+class SpanStore(Protocol):
+    """Where sampled spans end up."""
+
+    def append(self, batch: SpanBatch, settled_through: int) -> None:
+        """Take kept rows for the next flush; never blocks on the disk.
+
+        Every journalled batch with ``batch_seq <= settled_through`` is decided: its kept rows
+        have been appended by this call or before.
+        """
+        ...
+
+    def check_capacity(self) -> None:
+        """Raise ``StorageUnavailable`` when so much waits to be flushed that no more may come."""
+        ...
+
+
+class SignalObserver(Protocol):
+    """Golden signals, taken of every accepted span before sampling."""
+
+    def observe(self, batch: SpanBatch) -> None:
+        """Add the batch to the signals; keeps nothing of it."""
+        ...
+
+
+Transport = Literal["grpc", "http"]
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What became of one accepted request: all stored, or partly (never a transient trouble)."""
+
+    rejected_spans: int = 0
+    message: str = ""
+
+
+class Intake(Protocol):
+    """Where receivers hand over requests; thread-safe."""
+
+    def submit(self, payload: bytes, transport: Transport) -> Future[Outcome]:
+        """Admit one decompressed ``ExportTraceServiceRequest``.
+
+        The future resolves once the batch is durable, or fails with a ``ClearspanError``.
+        Raises ``Overloaded`` or ``ShuttingDown`` at once when nothing may be admitted; then
+        no reference to the payload is kept.
+        """
+        ...

@@ -1,0 +1,55 @@
+"""The one error tree: permanent or retryable is decided where the cause is known.
+
+No message in this tree ever contains a payload value; it may name a field, a limit or a path.
+"""
+
+from __future__ import annotations
+
+
+class ClearspanError(Exception):
+    """Root of every error that crosses a module border."""
+
+
+class ConfigError(ClearspanError):
+    """The configuration cannot be used; the process exits with code 2 and this message."""
+
+
+class StartupError(ClearspanError):
+    """A resource needed at start is not to be had (port, directory); exit code 2."""
+
+
+class PermanentError(ClearspanError):
+    """Sending the same bytes again cannot help: gRPC INVALID_ARGUMENT, HTTP 400."""
+
+
+class InvalidPayload(PermanentError):
+    """The bytes are not the message they claim to be."""
+
+
+class PayloadTooLarge(PermanentError):
+    """A size or count limit is exceeded: gRPC RESOURCE_EXHAUSTED, HTTP 413."""
+
+
+class RetryableError(ClearspanError):
+    """Sending again later can help: carries how long to wait, in seconds."""
+
+    def __init__(self, message: str, *, retry_after_s: float = 1.0) -> None:
+        """Keep the message and the delay, in seconds, that the sender is told to wait."""
+        super().__init__(message)
+        self.retry_after_s = retry_after_s
+
+
+class Overloaded(RetryableError):
+    """Admission limits are reached: gRPC RESOURCE_EXHAUSTED + RetryInfo, HTTP 429."""
+
+
+class StorageUnavailable(RetryableError):
+    """The journal or lake cannot take data now: gRPC UNAVAILABLE + RetryInfo, HTTP 503."""
+
+
+class RedactionUnavailable(RetryableError):
+    """Redaction could not run, so the batch is refused: gRPC UNAVAILABLE, HTTP 503."""
+
+
+class ShuttingDown(RetryableError):
+    """The process is draining: gRPC UNAVAILABLE + RetryInfo, HTTP 503."""

@@ -1,0 +1,245 @@
+"""Every metric about clearspan itself: one documented table, and the contract to write to it.
+
+Names follow the OpenTelemetry Collector where it has the same thing, so its dashboards work.
+Conservation, at any moment and for the life of one process::
+
+    received + replayed = stored + dropped(reason) + pending + refused(reason)
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final, Literal, Protocol
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+MetricKind = Literal["counter", "gauge", "histogram"]
+
+
+@dataclass(frozen=True, slots=True)
+class Metric:
+    """One exposed metric: its full Prometheus name, kind, help text and label names."""
+
+    name: str
+    kind: MetricKind
+    help: str
+    labels: tuple[str, ...] = ()
+    buckets: tuple[float, ...] = ()
+
+
+STAGE_BUCKETS: Final = (
+    0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5,
+)  # fmt: skip
+
+RECEIVED_SPANS: Final = Metric(
+    "clearspan_spans_received_total",
+    "counter",
+    "Spans in requests that could be parsed, before any check.",
+)
+REPLAYED_SPANS: Final = Metric(
+    "clearspan_spans_replayed_total",
+    "counter",
+    "Spans read back from the journal at start because they were not in the lake yet.",
+)
+STORED_SPANS: Final = Metric(
+    "clearspan_spans_stored_total",
+    "counter",
+    "Spans committed to the lake.",
+)
+DROPPED_SPANS: Final = Metric(
+    "clearspan_spans_dropped_total",
+    "counter",
+    "Spans that sampling or a processor decided not to keep.",
+    ("reason",),
+)
+REFUSED_SPANS: Final = Metric(
+    "clearspan_spans_refused_total",
+    "counter",
+    "Spans not accepted; the sender was told (error, or rejected_spans in a partial success).",
+    ("reason",),
+)
+PENDING_SPANS: Final = Metric(
+    "clearspan_spans_pending",
+    "gauge",
+    "Spans accepted and durable in the journal, waiting for a sampling decision or a flush.",
+)
+REFUSED_REQUESTS: Final = Metric(
+    "clearspan_requests_refused_total",
+    "counter",
+    "Requests answered with an error.",
+    ("receiver", "reason"),
+)
+SALVAGED_REQUESTS: Final = Metric(
+    "clearspan_requests_salvaged_total",
+    "counter",
+    "Requests with invalid UTF-8 that were kept with replacement characters.",
+)
+ACCEPTED: Final = Metric(
+    "otelcol_receiver_accepted_spans_total",
+    "counter",
+    "Spans accepted: redacted, journalled and acknowledged.",
+    ("receiver", "transport"),
+)
+REFUSED: Final = Metric(
+    "otelcol_receiver_refused_spans_total",
+    "counter",
+    "Spans the receiver refused with a retryable error or rejected through partial success.",
+    ("receiver", "transport"),
+)
+SENT: Final = Metric(
+    "otelcol_exporter_sent_spans_total",
+    "counter",
+    "Spans written by an exporter.",
+    ("exporter",),
+)
+SEND_FAILED: Final = Metric(
+    "otelcol_exporter_send_failed_spans_total",
+    "counter",
+    "Spans an exporter failed to write (they stay in the journal and are tried again).",
+    ("exporter",),
+)
+QUEUE_SIZE: Final = Metric(
+    "otelcol_exporter_queue_size",
+    "gauge",
+    "Bytes of requests admitted and not yet answered.",
+    ("exporter",),
+)
+QUEUE_CAPACITY: Final = Metric(
+    "otelcol_exporter_queue_capacity",
+    "gauge",
+    "Most bytes of requests that may be admitted and unanswered.",
+    ("exporter",),
+)
+INCOMING_ITEMS: Final = Metric(
+    "otelcol_processor_incoming_items_total",
+    "counter",
+    "Spans that entered a processor.",
+    ("processor",),
+)
+OUTGOING_ITEMS: Final = Metric(
+    "otelcol_processor_outgoing_items_total",
+    "counter",
+    "Spans that left a processor.",
+    ("processor",),
+)
+STAGE_SECONDS: Final = Metric(
+    "clearspan_stage_duration_seconds",
+    "histogram",
+    "Time one micro-batch spent in one stage of the pipeline.",
+    ("stage",),
+    STAGE_BUCKETS,
+)
+BATCH_SPANS: Final = Metric(
+    "clearspan_batch_spans",
+    "histogram",
+    "Spans in one micro-batch.",
+    (),
+    (1, 8, 32, 128, 512, 2048, 8192, 32768),
+)
+REDACTIONS: Final = Metric(
+    "clearspan_redactions_total",
+    "counter",
+    "Distinct strings in which something was redacted, by entity (credential and identity keys "
+    "count as CREDENTIAL and IDENTITY).",
+    ("entity",),
+)
+REDACTION_CACHE: Final = Metric(
+    "clearspan_redaction_strings_total",
+    "counter",
+    "Distinct strings of micro-batches by how they were judged: cached, screened or analysed.",
+    ("how",),
+)
+PRICED_SPANS: Final = Metric(
+    "clearspan_cost_spans_total",
+    "counter",
+    "LLM spans by cost status (priced, zero_rated, approximate, unpriced).",
+    ("status",),
+)
+TAIL_TRACES: Final = Metric(
+    "otelcol_processor_tail_sampling_count_traces_sampled_total",
+    "counter",
+    "Traces decided, by policy and decision (sampled, not_sampled).",
+    ("policy", "decision"),
+)
+TAIL_EARLY: Final = Metric(
+    "otelcol_processor_tail_sampling_sampling_trace_dropped_too_early_total",
+    "counter",
+    "Traces decided before decision_wait because num_traces or the byte limit was reached.",
+)
+TAIL_LATE: Final = Metric(
+    "otelcol_processor_tail_sampling_sampling_late_span_age_seconds",
+    "histogram",
+    "Age of spans that came after their trace was decided.",
+    (),
+    (1, 5, 15, 30, 60, 300, 900, 3600),
+)
+JOURNAL_BYTES: Final = Metric(
+    "clearspan_journal_bytes",
+    "gauge",
+    "Bytes in journal segments on disk.",
+)
+JOURNAL_QUARANTINED: Final = Metric(
+    "clearspan_journal_quarantined_segments_total",
+    "counter",
+    "Journal segments moved aside because a frame in them was damaged.",
+)
+LAKE_FILES: Final = Metric("clearspan_lake_files", "gauge", "Parquet files in the manifest.")
+LAKE_BYTES: Final = Metric(
+    "clearspan_lake_bytes",
+    "gauge",
+    "Bytes of Parquet files in the manifest.",
+)
+LAKE_FLUSH_SECONDS: Final = Metric(
+    "clearspan_lake_flush_duration_seconds",
+    "histogram",
+    "Time to write, fsync and commit one flush.",
+    (),
+    STAGE_BUCKETS,
+)
+LAKE_COMPACTIONS: Final = Metric(
+    "clearspan_lake_compactions_total",
+    "counter",
+    "Small-file compactions committed.",
+)
+LAKE_EXPIRED_SPANS: Final = Metric(
+    "clearspan_lake_expired_spans_total",
+    "counter",
+    "Spans removed from the lake by retention.",
+    ("reason",),
+)
+SERIES: Final = Metric(
+    "clearspan_metric_series",
+    "gauge",
+    "Series held by the golden signals, by metric family.",
+    ("family",),
+)
+UPTIME: Final = Metric("otelcol_process_uptime_seconds_total", "counter", "Seconds since start.")
+MEMORY_RSS: Final = Metric("otelcol_process_memory_rss_bytes", "gauge", "Resident memory.")
+CPU_SECONDS: Final = Metric(
+    "otelcol_process_cpu_seconds_total",
+    "counter",
+    "CPU seconds of the whole process, user and system.",
+)
+
+METRICS: Final = tuple(value for value in list(globals().values()) if isinstance(value, Metric))
+
+
+class Telemetry(Protocol):
+    """Where every part reports; thread-safe, never raises for a declared metric."""
+
+    def add(self, metric: Metric, amount: float = 1, *labels: str) -> None:
+        """Add to a counter; ``labels`` are values in the order the metric declares them."""
+        ...
+
+    def set(self, metric: Metric, value: float, *labels: str) -> None:
+        """Set a gauge."""
+        ...
+
+    def observe(self, metric: Metric, value: float, *labels: str) -> None:
+        """Add one observation to a histogram."""
+        ...
+
+    def sample(self, metric: Metric, read: Callable[[], float], *labels: str) -> None:
+        """Read a gauge or counter by calling ``read`` at every scrape."""
+        ...

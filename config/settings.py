@@ -1,0 +1,424 @@
+"""The whole configuration, typed: what can be set, its default and what it does.
+
+Names follow the OpenTelemetry Collector wherever it has the same thing. Every field's description
+is its documentation: ``docs/configuration.md`` is generated from here and a test holds them equal.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, SecretStr
+
+from config.sampling import ProbabilisticSamplerSettings, TailSamplingSettings
+from config.types import ByteSize, Duration, Endpoint
+
+
+class Settings(BaseModel):
+    """Base of every section: unknown keys are errors, values never change after loading."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True)
+
+
+class GrpcSettings(Settings):
+    """OTLP over gRPC."""
+
+    endpoint: Endpoint = Field("127.0.0.1:4317", description="Where to listen, host:port.")
+    max_recv_msg_size: ByteSize = Field(
+        16 * 2**20,
+        description="Largest message after decompression; a larger one gets RESOURCE_EXHAUSTED.",
+    )
+
+
+class HttpSettings(Settings):
+    """OTLP over HTTP (`POST /v1/traces`)."""
+
+    endpoint: Endpoint = Field("127.0.0.1:4318", description="Where to listen, host:port.")
+    max_request_body_size: ByteSize = Field(
+        16 * 2**20,
+        description="Largest body after decompression; a larger one gets 413.",
+    )
+
+
+class OtlpProtocols(Settings):
+    """The protocols of the OTLP receiver."""
+
+    grpc: GrpcSettings | None = Field(
+        default_factory=GrpcSettings,
+        description="OTLP/gRPC; null turns it off.",
+    )
+    http: HttpSettings | None = Field(
+        default_factory=HttpSettings,
+        description="OTLP/HTTP; null turns it off.",
+    )
+
+
+class OtlpLimits(Settings):
+    """Counts that bound what one request may expand to in memory, checked before decoding."""
+
+    max_spans: int = Field(100_000, ge=1, description="Most spans in one request.")
+    max_attributes: int = Field(
+        1_000_000,
+        ge=1,
+        description="Most attributes in one request (resource, scope, span, event, link).",
+    )
+    max_events_and_links: int = Field(
+        500_000,
+        ge=1,
+        description="Most events plus links in one request.",
+    )
+
+
+class OtlpSettings(Settings):
+    """The OTLP receiver."""
+
+    protocols: OtlpProtocols = Field(
+        default_factory=OtlpProtocols,
+        description="Which protocols listen where.",
+    )
+    limits: OtlpLimits = Field(
+        default_factory=OtlpLimits,
+        description="What one request may hold.",
+    )
+
+
+class ReceiversSettings(Settings):
+    """Where spans come in."""
+
+    otlp: OtlpSettings = Field(default_factory=OtlpSettings, description="The OTLP receiver.")
+
+
+Operator = Literal["replace", "hmac"]
+
+
+def _default_operators() -> dict[str, Operator]:
+    return {"DEFAULT": "replace", "IDENTITY": "hmac"}
+
+
+class RedactionSettings(Settings):
+    """Removes PII and secrets from every string of a span before anything else sees it."""
+
+    entities: tuple[str, ...] = Field(
+        (
+            "EMAIL_ADDRESS",
+            "CREDIT_CARD",
+            "IBAN_CODE",
+            "US_SSN",
+            "PHONE_NUMBER",
+            "CRYPTO",
+            "SECRET",
+        ),
+        description="What to look for, by entity name (see `clearspan components`).",
+    )
+    score_threshold: float = Field(
+        0.4,
+        ge=0,
+        le=1,
+        description="Least Presidio score that counts as found.",
+    )
+    operators: dict[str, Operator] = Field(
+        default_factory=_default_operators,
+        description="What to put in place, by entity: `replace` gives <ENTITY>, `hmac` gives "
+        "<ENTITY:token>, the same token for the same value. DEFAULT stands for the rest.",
+    )
+    hmac_key: SecretStr | None = Field(
+        None,
+        description="Key of the hmac operator, at least 16 bytes, from ${env:VAR} or "
+        "${file:PATH}. Without one a random key is made at each start, so tokens only join "
+        "within one run.",
+    )
+    identity_keys: tuple[str, ...] = Field(
+        (),
+        description="More attribute keys (globs, case ignored) whose whole value is an identity "
+        "and is replaced by its token.",
+    )
+    credential_keys: tuple[str, ...] = Field(
+        (),
+        description="More attribute keys (globs, case ignored) whose whole value is removed.",
+    )
+    ignored_keys: tuple[str, ...] = Field(
+        (),
+        description="Attribute keys (exact) whose values are left as they are.",
+    )
+    cache_strings: int = Field(
+        200_000,
+        ge=0,
+        description="Most distinct strings whose verdict is remembered in memory.",
+    )
+
+
+class CostSettings(Settings):
+    """Prices LLM spans from the bundled genai-prices data; never asks the network."""
+
+    provider_aliases: dict[str, str] = Field(
+        default_factory=dict,
+        description="More names of providers: name in `gen_ai.provider.name` -> genai-prices id.",
+    )
+
+
+class ProcessorsSettings(BaseModel):
+    """What happens to spans on their way; `module:Class` keys hold a user processor's options."""
+
+    model_config = ConfigDict(extra="allow", frozen=True)
+
+    redaction: RedactionSettings = Field(
+        default_factory=RedactionSettings,
+        description="PII and secret removal. Always the first processor.",
+    )
+    cost: CostSettings = Field(default_factory=CostSettings, description="LLM prices.")
+    probabilistic_sampler: ProbabilisticSamplerSettings = Field(
+        default_factory=ProbabilisticSamplerSettings,
+        description="Consistent head sampling.",
+    )
+    tail_sampling: TailSamplingSettings = Field(
+        default_factory=TailSamplingSettings,
+        description="Sampling of whole traces by what happened in them.",
+    )
+
+    def custom_options(self, reference: str) -> dict[str, Any]:
+        """Return the options given for the user processor ``module:Class`` (empty if none)."""
+        return dict((self.model_extra or {}).get(reference) or {})
+
+
+class RetentionSettings(Settings):
+    """How long, and how much, the lake keeps."""
+
+    max_age: Duration = Field(
+        7 * 86400.0,
+        description="Whole hours of spans older than this are deleted; 0 keeps them for ever.",
+    )
+    max_bytes: ByteSize = Field(
+        4 * 2**30,
+        description="Most bytes of Parquet; the oldest files go first; 0 means no limit.",
+    )
+
+
+class CompactionSettings(Settings):
+    """Merges the small files that frequent flushes leave."""
+
+    interval: Duration = Field(30.0, description="How often to look; 0 turns compaction off.")
+    min_files: int = Field(8, ge=2, description="Merge an hour that has this many small files.")
+    target_bytes: ByteSize = Field(
+        64 * 2**20,
+        description="Files this large are left alone.",
+    )
+
+
+class JournalSettings(Settings):
+    """The write-ahead journal: a batch is acknowledged once it is fsynced here."""
+
+    segment_bytes: ByteSize = Field(32 * 2**20, description="Start a new segment at this size.")
+    max_bytes: ByteSize = Field(
+        512 * 2**20,
+        description="Most bytes on disk; at the limit senders get a retryable error.",
+    )
+
+
+class LakeSettings(Settings):
+    """Clean spans as Parquet files and a manifest."""
+
+    path: str = Field("./clearspan-data", description="Directory of journal and lake.")
+    flush_interval: Duration = Field(
+        1.5,
+        gt=0,
+        description="How long a span may wait before it is in a Parquet file and visible to SQL.",
+    )
+    max_pending_bytes: ByteSize = Field(
+        128 * 2**20,
+        description="Most bytes waiting for a flush; at the limit senders get a retryable error.",
+    )
+    unlink_grace: Duration = Field(
+        60.0,
+        description="How long replaced files stay for queries that still read them.",
+    )
+    journal: JournalSettings = Field(
+        default_factory=JournalSettings,
+        description="The write-ahead journal.",
+    )
+    compaction: CompactionSettings = Field(
+        default_factory=CompactionSettings,
+        description="Merging of small files.",
+    )
+    retention: RetentionSettings = Field(
+        default_factory=RetentionSettings,
+        description="Deletion of old data.",
+    )
+
+
+class PrometheusSettings(Settings):
+    """Golden signals and own telemetry at `/metrics`."""
+
+    endpoint: Endpoint = Field("127.0.0.1:9464", description="Where to listen, host:port.")
+    aggregation_cardinality_limit: int = Field(
+        2000,
+        ge=1,
+        description="Most series of one family; the rest go to one with "
+        'otel_metric_overflow="true".',
+    )
+    histogram_buckets: tuple[float, ...] = Field(
+        (
+            0.002,
+            0.004,
+            0.006,
+            0.008,
+            0.01,
+            0.05,
+            0.1,
+            0.2,
+            0.4,
+            0.8,
+            1.0,
+            1.4,
+            2.0,
+            5.0,
+            10.0,
+            15.0,
+        ),
+        description="Upper bounds of the span duration histogram, in seconds.",
+    )
+    exemplars: bool = Field(
+        True,
+        description="Give one trace id a bucket to OpenMetrics scrapers.",
+    )
+
+
+class ExportersSettings(Settings):
+    """Where spans and signals end up."""
+
+    lake: LakeSettings = Field(default_factory=LakeSettings, description="The Parquet lake.")
+    prometheus: PrometheusSettings = Field(
+        default_factory=PrometheusSettings,
+        description="The metrics endpoint.",
+    )
+
+
+class HealthCheckSettings(Settings):
+    """`/live` and `/ready` for probes."""
+
+    endpoint: Endpoint = Field("127.0.0.1:13133", description="Where to listen, host:port.")
+
+
+class MemoryLimiterSettings(Settings):
+    """What may be in flight at once."""
+
+    max_in_flight_bytes: ByteSize = Field(
+        64 * 2**20,
+        description="Most bytes of requests admitted and not yet answered; over it senders get "
+        "a retryable error.",
+    )
+
+
+class ExtensionsSettings(Settings):
+    """Beside the data's way."""
+
+    health_check: HealthCheckSettings = Field(
+        default_factory=HealthCheckSettings,
+        description="The health endpoint.",
+    )
+    memory_limiter: MemoryLimiterSettings = Field(
+        default_factory=MemoryLimiterSettings,
+        description="Admission limits.",
+    )
+
+
+class BatchingSettings(Settings):
+    """How requests that arrive together are worked on together."""
+
+    max_wait: Duration = Field(
+        0.025,
+        le=1,
+        description="Longest wait for more requests while small ones keep coming.",
+    )
+    max_bytes: ByteSize = Field(
+        4 * 2**20,
+        description="A micro-batch this large goes at once.",
+    )
+
+
+class PipelineSettings(Settings):
+    """One pipeline, in the Collector's shape."""
+
+    receivers: tuple[Literal["otlp"], ...] = Field(("otlp",), description="Receivers in use.")
+    processors: tuple[str, ...] = Field(
+        ("redaction", "cost"),
+        description="In order; the first is always redaction. Names from `clearspan components` "
+        "or a user's `module:Class`.",
+    )
+    exporters: tuple[Literal["lake", "prometheus"], ...] = Field(
+        ("lake", "prometheus"),
+        description="Exporters in use.",
+    )
+
+
+class PipelinesSettings(Settings):
+    """The pipelines by signal."""
+
+    traces: PipelineSettings = Field(
+        default_factory=PipelineSettings,
+        description="The way of spans.",
+    )
+
+
+class LogsSettings(Settings):
+    """clearspan's own log."""
+
+    level: Literal["debug", "info", "warning", "error"] = Field(
+        "info",
+        description="Least severity written.",
+    )
+    encoding: Literal["console", "json", "auto"] = Field(
+        "auto",
+        description="`auto` is console on a terminal and json elsewhere.",
+    )
+
+
+class ServiceTelemetrySettings(Settings):
+    """What clearspan says about itself."""
+
+    logs: LogsSettings = Field(default_factory=LogsSettings, description="The log on stderr.")
+
+
+class ServiceSettings(Settings):
+    """How the parts are put together."""
+
+    pipelines: PipelinesSettings = Field(
+        default_factory=PipelinesSettings,
+        description="Pipelines by signal.",
+    )
+    batching: BatchingSettings = Field(
+        default_factory=BatchingSettings,
+        description="Micro-batches.",
+    )
+    shutdown_grace: Duration = Field(
+        10.0,
+        description="How long SIGTERM may take to finish what was received.",
+    )
+    telemetry: ServiceTelemetrySettings = Field(
+        default_factory=ServiceTelemetrySettings,
+        description="Own logs.",
+    )
+
+
+class ClearspanSettings(Settings):
+    """The root of a config file."""
+
+    receivers: ReceiversSettings = Field(
+        default_factory=ReceiversSettings,
+        description="Where spans come in.",
+    )
+    processors: ProcessorsSettings = Field(
+        default_factory=ProcessorsSettings,
+        description="What happens to them.",
+    )
+    exporters: ExportersSettings = Field(
+        default_factory=ExportersSettings,
+        description="Where they end up.",
+    )
+    extensions: ExtensionsSettings = Field(
+        default_factory=ExtensionsSettings,
+        description="Health and limits.",
+    )
+    service: ServiceSettings = Field(
+        default_factory=ServiceSettings,
+        description="How the parts are put together.",
+    )

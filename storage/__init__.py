@@ -1,0 +1,1 @@
+"""Where spans rest: the write-ahead journal, the Parquet lake and its SQL."""

@@ -6,8 +6,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
-from collector.model.schema import SPAN_SCHEMA
+from collector.model.schema import SAMPLE_REASON, SAMPLE_WEIGHT, SPAN_SCHEMA
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -73,3 +74,11 @@ class SpanBatch:
     def empty() -> SpanBatch:
         """Return a batch of no spans."""
         return SpanBatch(SPAN_SCHEMA.empty_table())
+
+
+def keep_all(batch: SpanBatch, reason: str) -> SpanBatch:
+    """Return every row with ``sample_weight`` 1 (or the one it came with) and this reason."""
+    rows = len(batch)
+    weights = pc.fill_null(batch.column(SAMPLE_WEIGHT), 1.0)
+    reasons = pa.repeat(pa.scalar(reason, pa.string()), rows)
+    return batch.replace({SAMPLE_WEIGHT: weights, SAMPLE_REASON: reasons})

@@ -44,7 +44,10 @@ class Sampler(Protocol):
     """
 
     def offer(self, batch: SpanBatch) -> Sampled:
-        """Take the batch (rows may be held back) and return what is decided by now."""
+        """Take the batch (rows may be held back) and return what is decided by now.
+
+        An error means that no row of the batch was taken: the caller then keeps them all.
+        """
         ...
 
     def due(self) -> Sampled:

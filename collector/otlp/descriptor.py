@@ -1,0 +1,83 @@
+"""Handlers that turn OTLP request bytes into nested Arrow and back, without Python objects.
+
+``AnyValue`` is recursive, which Arrow cannot express. On the wire a message field and a bytes
+field look the same, so the descriptor is rewritten at start: ``array_value`` and ``kvlist_value``
+become ``bytes``. The round trip stays byte-exact; nested values are parsed later, once each.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cache
+from typing import TYPE_CHECKING, Any, Final, Protocol
+
+import ptars
+from google.protobuf import descriptor_pb2, descriptor_pool
+from opentelemetry.proto.collector.trace.v1 import trace_service_pb2
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    import pyarrow as pa
+
+REQUEST: Final = "opentelemetry.proto.collector.trace.v1.ExportTraceServiceRequest"
+_RECURSIVE: Final = {"array_value", "kvlist_value"}
+_BYTES: Final = descriptor_pb2.FieldDescriptorProto.TYPE_BYTES
+_STRING: Final = descriptor_pb2.FieldDescriptorProto.TYPE_STRING
+
+
+class Handler(Protocol):
+    """What is used of a ptars message handler."""
+
+    def list_to_record_batch(self, payloads: Sequence[bytes]) -> pa.RecordBatch:
+        """Return one row a message; raises ValueError on malformed bytes or invalid UTF-8."""
+        ...
+
+    def record_batch_to_array(self, batch: pa.RecordBatch) -> pa.BinaryArray:
+        """Return one serialized message a row."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Handlers:
+    """``strict`` checks UTF-8; ``lenient`` has ``binary`` wherever the other has ``string``."""
+
+    strict: Handler
+    lenient: Handler
+
+
+@cache
+def handlers() -> Handlers:
+    """Build both handlers (about 5 ms), once a process."""
+    return Handlers(_handler(strings_as_bytes=False), _handler(strings_as_bytes=True))
+
+
+def _handler(*, strings_as_bytes: bool) -> Handler:
+    pool = descriptor_pool.DescriptorPool()
+    for file in _files(trace_service_pb2.DESCRIPTOR, []):
+        proto = descriptor_pb2.FileDescriptorProto()
+        file.CopyToProto(proto)
+        for message in proto.message_type:
+            _rewrite(message, strings_as_bytes=strings_as_bytes)
+        pool.Add(proto)
+    request = pool.FindMessageTypeByName(REQUEST)
+    handler: Handler = ptars.HandlerPool([request.file]).get_for_message(request)
+    return handler
+
+
+def _files(file: Any, found: list[Any]) -> list[Any]:
+    """List a file's dependencies before the file itself, each once."""
+    for dependency in file.dependencies:
+        if dependency not in found:
+            _files(dependency, found)
+    found.append(file)
+    return found
+
+
+def _rewrite(message: descriptor_pb2.DescriptorProto, *, strings_as_bytes: bool) -> None:
+    for field in message.field:
+        if message.name == "AnyValue" and field.name in _RECURSIVE:
+            field.type = _BYTES
+            field.ClearField("type_name")
+        elif strings_as_bytes and field.type == _STRING:
+            field.type = _BYTES

@@ -1,0 +1,294 @@
+"""The data's way, from request bytes to kept spans: read this first.
+
+One worker thread, one loop. Requests that arrive together are worked on together; each gets its
+own outcome. A request is answered with success only when its clean spans are durable.
+
+    admit -> decode -> processors (redaction first) -> journal (fsync) -> reply
+                                                          -> signals -> samplers -> store
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Final, Protocol
+
+import structlog
+
+from collector.model import telemetry as t
+from collector.model.batch import keep_all
+from collector.model.contracts import Outcome, Sampled
+from collector.model.errors import ClearspanError, RetryableError
+from collector.model.schema import BATCH_SEQ
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Sequence
+    from concurrent.futures import Future
+
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from collector.intake import IntakeQueue, Request
+    from collector.model.batch import SpanBatch
+    from collector.model.contracts import (
+        Processor,
+        Sampler,
+        SignalObserver,
+        Sink,
+        SpanStore,
+        Transport,
+    )
+    from collector.model.errors import PermanentError
+    from collector.model.telemetry import Telemetry
+
+_log = structlog.get_logger(__name__)
+_TICK_S: Final = 0.5
+INVALID_IDS: Final = "spans with a missing, wrong-length or all-zero trace or span id"
+
+
+class Decoded(Protocol):
+    """What a decoder returns (``collector.otlp.decode.Decoded``); arrays: one entry a request."""
+
+    @property
+    def batch(self) -> SpanBatch:
+        """The valid spans of all good requests."""
+
+    @property
+    def errors(self) -> dict[int, PermanentError]:
+        """Why a request is refused as a whole, by its position."""
+
+    @property
+    def received(self) -> NDArray[np.int64]:
+        """Spans in each request."""
+
+    @property
+    def rejected(self) -> NDArray[np.int64]:
+        """Spans of each request that were rejected for their ids."""
+
+    @property
+    def salvaged(self) -> NDArray[np.bool_]:
+        """Whether invalid UTF-8 was replaced in a request."""
+
+
+class Decoder(Protocol):
+    """Bytes to spans."""
+
+    def decode(self, payloads: Sequence[bytes]) -> Decoded:
+        """Decode requests together; never raises for what is in them."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Stage:
+    """A named processor."""
+
+    name: str
+    processor: Processor
+
+
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """What the pipeline is made of, in the order the data meets it."""
+
+    decoder: Decoder
+    stages: Sequence[Stage]
+    journal: Sink
+    signals: Sequence[SignalObserver]
+    sampler: Sampler
+    store: SpanStore
+
+
+@dataclass
+class _Beat:
+    """When the worker last came round, for liveness."""
+
+    at: float = field(default_factory=time.monotonic)
+
+
+class Pipeline:
+    """The one readable loop: take, decode, process, journal, reply, observe, sample, store."""
+
+    def __init__(self, parts: Parts, intake: IntakeQueue, telemetry: Telemetry) -> None:
+        """Put the parts together; nothing runs before ``start``."""
+        self._parts = parts
+        self._intake = intake
+        self._telemetry = telemetry
+        self._last_seq = 0
+        self._in_work = 0
+        self._beat = _Beat()
+        self._worker = threading.Thread(target=self._run, name="pipeline", daemon=True)
+        telemetry.sample(t.QUEUE_SIZE, lambda: intake.in_flight_bytes, "lake")
+        telemetry.sample(t.QUEUE_CAPACITY, lambda: intake.capacity_bytes, "lake")
+
+    def submit(self, payload: bytes, transport: Transport) -> Future[Outcome]:
+        """Admit one request; see ``collector.model.contracts.Intake``."""
+        self._parts.store.check_capacity()
+        return self._intake.put(payload, transport)
+
+    def replay(self, batches: Iterable[SpanBatch]) -> int:
+        """Take journalled, not yet stored batches through sampling again; before ``start``."""
+        spans = 0
+        for batch in batches:  # batches, not spans
+            if len(batch):
+                spans += len(batch)
+                self._telemetry.add(t.REPLAYED_SPANS, len(batch))
+                self._sample(batch)
+        return spans
+
+    def start(self) -> None:
+        """Start the worker thread."""
+        self._worker.start()
+
+    def stop(self, grace_s: float) -> bool:
+        """Refuse new requests, finish the admitted ones; return whether that was in time.
+
+        Traces that wait for a sampling decision stay in the journal and go on at the next start.
+        """
+        self._intake.close()
+        self._worker.join(grace_s)
+        return not self._worker.is_alive()
+
+    def is_alive(self, within_s: float = 30.0) -> bool:
+        """Tell whether the worker came round recently."""
+        return self._worker.is_alive() and time.monotonic() - self._beat.at < within_s
+
+    @property
+    def in_work_spans(self) -> int:
+        """Spans of the micro-batch that is journalled but not yet with sampler or store."""
+        return self._in_work
+
+    def _run(self) -> None:
+        next_tick = 0.0
+        while True:
+            requests = self._intake.take(timeout_s=_TICK_S)
+            self._beat.at = time.monotonic()
+            if requests:
+                self._work(requests)
+            elif self._intake.is_closed:
+                return
+            if self._beat.at >= next_tick:
+                next_tick = self._beat.at + _TICK_S
+                self._settle_due()
+
+    def _work(self, requests: Sequence[Request]) -> None:
+        """Give every request of a micro-batch its outcome; what goes wrong hurts only its own."""
+        decoded: Decoded | None = None
+        try:
+            with self._timed("decode"):
+                decoded = self._parts.decoder.decode([request.payload for request in requests])
+            batch = self._make_durable(decoded.batch)
+        except RetryableError as error:
+            self._refuse(requests, decoded, error)
+        except Exception as error:  # noqa: BLE001 - the worker's edge: counted, told, survived
+            if len(requests) > 1:  # find the one that cannot be processed; spare its neighbours
+                for request in requests:
+                    self._work([request])
+                return
+            _log.error("request could not be processed", error=type(error).__name__)
+            told = error if isinstance(error, ClearspanError) else ClearspanError("internal error")
+            self._refuse(requests, decoded, told)
+        else:
+            self._in_work = len(batch)
+            self._reply(requests, decoded)
+            if len(batch):
+                self._follow(batch)
+
+    def _make_durable(self, batch: SpanBatch) -> SpanBatch:
+        """Clean, price and journal the batch; on return it may be acknowledged."""
+        for stage in self._parts.stages:
+            batch = self._apply(stage, batch)
+        if not len(batch):
+            return batch
+        with self._timed("journal"):
+            return self._parts.journal.write(batch)
+
+    def _follow(self, batch: SpanBatch) -> None:
+        """Do what comes behind the acknowledgement; nothing here may lose or repeat a span."""
+        self._telemetry.observe(t.BATCH_SPANS, len(batch))
+        with self._timed("signals"):
+            for observer in self._parts.signals:
+                try:
+                    observer.observe(batch)
+                except Exception as error:  # noqa: BLE001 - signals never endanger storage
+                    _log.error("signals could not be taken", error=type(error).__name__)
+        with self._timed("sampling"):
+            self._sample(batch)
+
+    def _apply(self, stage: Stage, batch: SpanBatch) -> SpanBatch:
+        before = len(batch)
+        self._telemetry.add(t.INCOMING_ITEMS, before, stage.name)
+        with self._timed(stage.name):
+            batch = stage.processor.process(batch)
+        self._telemetry.add(t.OUTGOING_ITEMS, len(batch), stage.name)
+        if len(batch) < before:
+            self._telemetry.add(t.DROPPED_SPANS, before - len(batch), stage.name)
+        return batch
+
+    def _sample(self, batch: SpanBatch) -> None:
+        """Let the sampler decide; when it cannot, the spans are kept."""
+        self._last_seq = int(batch.column(BATCH_SEQ)[-1].as_py())
+        try:
+            sampled = self._parts.sampler.offer(batch)
+        except Exception as error:  # noqa: BLE001 - fail soft: an undecidable batch is kept
+            _log.error("sampling decision failed", error=type(error).__name__)
+            sampled = Sampled(keep_all(batch, "sampler_failed"))
+        self._settle(sampled)
+        self._in_work = 0
+
+    def _settle_due(self) -> None:
+        try:
+            self._settle(self._parts.sampler.due())
+        except Exception as error:  # noqa: BLE001 - undecided rows stay pending, and in the journal
+            _log.error("sampling decision failed", error=type(error).__name__)
+
+    def _settle(self, sampled: Sampled) -> None:
+        """Hand kept spans to the store, and say up to where the journal is decided."""
+        for reason, spans in sampled.dropped.items():
+            self._telemetry.add(t.DROPPED_SPANS, spans, reason)
+        oldest = self._parts.sampler.oldest_pending_seq
+        settled_through = self._last_seq if oldest is None else oldest - 1
+        self._parts.store.append(sampled.kept, settled_through)
+
+    def _reply(self, requests: Sequence[Request], decoded: Decoded) -> None:
+        """Tell every caller; the counters say the same."""
+        add = self._telemetry.add
+        add(t.RECEIVED_SPANS, int(decoded.received.sum()))
+        add(t.REFUSED_SPANS, int(decoded.rejected.sum()), "invalid_id")
+        add(t.SALVAGED_REQUESTS, int(decoded.salvaged.sum()))
+        for position, request in enumerate(requests):  # requests, not spans
+            error = decoded.errors.get(position)
+            if error is not None:
+                self._intake.finish(request, error)
+                continue
+            bad = int(decoded.rejected[position])
+            add(t.ACCEPTED, int(decoded.received[position]) - bad, "otlp", request.transport)
+            add(t.REFUSED, bad, "otlp", request.transport)
+            self._intake.finish(request, Outcome(bad, INVALID_IDS if bad else ""))
+
+    def _refuse(
+        self,
+        requests: Sequence[Request],
+        decoded: Decoded | None,
+        error: ClearspanError,
+    ) -> None:
+        """Tell every caller that nothing of its request was kept, and why."""
+        if decoded is not None:
+            spans = int(decoded.received.sum())
+            self._telemetry.add(t.RECEIVED_SPANS, spans)
+            self._telemetry.add(t.REFUSED_SPANS, spans, type(error).__name__)
+        for position, request in enumerate(requests):  # requests, not spans
+            own = decoded.errors.get(position) if decoded is not None else None
+            if decoded is not None and own is None:
+                spans = int(decoded.received[position])
+                self._telemetry.add(t.REFUSED, spans, "otlp", request.transport)
+            self._intake.finish(request, own or error)
+
+    @contextmanager
+    def _timed(self, stage: str) -> Iterator[None]:
+        start = time.perf_counter()
+        try:
+            yield
+        finally:
+            self._telemetry.observe(t.STAGE_SECONDS, time.perf_counter() - start, stage)

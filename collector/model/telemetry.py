@@ -214,6 +214,12 @@ SERIES: Final = Metric(
     "Series held by the golden signals, by metric family.",
     ("family",),
 )
+SCRAPE_ERRORS: Final = Metric(
+    "clearspan_scrape_read_errors_total",
+    "counter",
+    "Values missing from a scrape because reading them failed, by metric.",
+    ("metric",),
+)
 UPTIME: Final = Metric("otelcol_process_uptime_seconds_total", "counter", "Seconds since start.")
 MEMORY_RSS: Final = Metric("otelcol_process_memory_rss_bytes", "gauge", "Resident memory.")
 CPU_SECONDS: Final = Metric(

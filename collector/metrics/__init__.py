@@ -1,0 +1,1 @@
+"""What Prometheus sees: golden signals of the spans, clearspan's own telemetry, `/metrics`."""

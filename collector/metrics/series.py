@@ -1,0 +1,178 @@
+"""Series in numpy arrays: a bounded index of label values, counters and histograms over it."""
+
+from __future__ import annotations
+
+from itertools import compress, repeat
+from typing import TYPE_CHECKING, Final, TypeVar
+
+import numpy as np
+
+from collector.metrics.families import OVERFLOW_LABEL
+from collector.metrics.snapshot import CounterSnapshot, Exemplars, HistogramSnapshot, label_text
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from numpy.typing import NDArray
+
+    from collector.metrics.labels import Groups
+    from collector.model.telemetry import Metric
+
+_OVERFLOW_ROW: Final = 0
+_NEW: Final = -1
+_FIRST_ROWS: Final = 64
+_T = TypeVar("_T", bound=np.generic)
+_EXEMPLAR: Final = np.dtype([("trace_id", "V16"), ("value", "f8"), ("time", "f8")])
+
+
+class SeriesIndex:
+    """Label values to row numbers; row 0 is the overflow series, at most ``limit`` others exist.
+
+    Bounded: once full it remembers nothing about label values it does not hold.
+    """
+
+    def __init__(self, labels: tuple[str, ...], limit: int, clock: Callable[[], float]) -> None:
+        """Start with the overflow series alone; ``clock`` gives Unix seconds."""
+        self._names = labels
+        self._limit = limit
+        self._clock = clock
+        self._rows: dict[tuple[str, ...], int] = {}
+        overflow = label_text((*labels, OVERFLOW_LABEL), (*[""] * len(labels), "true"))
+        self.texts = [overflow]
+        self.created = [clock()]
+
+    def __len__(self) -> int:
+        """Return the number of series held beside the overflow series."""
+        return len(self._rows)
+
+    def locate(self, groups: Groups) -> NDArray[np.int64]:
+        """Return the series row of every span of ``groups``, adding series while there is room."""
+        full = len(self._rows) >= self._limit
+        found = list(map(self._rows.get, groups.labels, repeat(_OVERFLOW_ROW if full else _NEW)))
+        if not full and _NEW in found:
+            now = self._clock()
+            missing = compress(groups.labels, map(_NEW.__eq__, found))
+            # one turn for each series never seen before, at most ``limit`` in a process's life
+            for labels in dict.fromkeys(missing):
+                if len(self._rows) >= self._limit:
+                    break
+                self._rows[labels] = len(self.texts)
+                self.texts.append(label_text(self._names, labels))
+                self.created.append(now)
+            found = list(map(self._rows.get, groups.labels, repeat(_OVERFLOW_ROW)))
+        return np.array(found, dtype=np.int64)[groups.codes]
+
+
+class CounterSeries:
+    """Whole-number counters; the exposed value is the count divided by ``divisor``."""
+
+    def __init__(
+        self,
+        metric: Metric,
+        limit: int,
+        clock: Callable[[], float],
+        *,
+        divisor: int = 1,
+    ) -> None:
+        """Start without series."""
+        self.metric = metric
+        self.index = SeriesIndex(metric.labels, limit, clock)
+        self._divisor = divisor
+        self._values = np.zeros(_FIRST_ROWS, dtype=np.int64)
+        self._used = np.zeros(_FIRST_ROWS, dtype=bool)
+
+    def add(self, groups: Groups, amounts: NDArray[np.int64] | int = 1) -> None:
+        """Add ``amounts`` (never negative, one a span) to the series of the spans."""
+        rows = self.index.locate(groups)
+        self._values = _grown(self._values, len(self.index.texts))
+        self._used = _grown(self._used, len(self.index.texts))
+        np.add.at(self._values, rows, amounts)
+        self._used[rows] = True
+
+    def snapshot(self) -> CounterSnapshot:
+        """Return a copy of what is exposed."""
+        used = np.flatnonzero(self._used[: len(self.index.texts)])
+        rows = used.tolist()
+        values = self._values[used]
+        return CounterSnapshot(
+            self.metric,
+            list(map(self.index.texts.__getitem__, rows)),
+            (values / self._divisor if self._divisor > 1 else values).tolist(),
+            list(map(self.index.created.__getitem__, rows)),
+        )
+
+
+class HistogramSeries:
+    """Histograms with the metric's buckets, and the last trace id of every bucket."""
+
+    def __init__(
+        self,
+        metric: Metric,
+        limit: int,
+        clock: Callable[[], float],
+        *,
+        exemplars: bool,
+    ) -> None:
+        """Start without series."""
+        self.metric = metric
+        self.index = SeriesIndex(metric.labels, limit, clock)
+        self._clock = clock
+        self._bounds = np.array(metric.buckets)
+        self._cells = len(metric.buckets) + 1
+        self._counts = np.zeros((_FIRST_ROWS, self._cells), dtype=np.int64)
+        self._sums = np.zeros(_FIRST_ROWS)
+        rows = _FIRST_ROWS if exemplars else 0
+        self._last = np.zeros((rows, self._cells), dtype=_EXEMPLAR)
+
+    def observe(
+        self,
+        groups: Groups,
+        values: NDArray[np.float64],
+        trace_ids: NDArray[np.void],
+    ) -> None:
+        """Add one value (finite, never negative) and one trace id a span."""
+        rows = self.index.locate(groups)
+        held = len(self.index.texts)
+        self._counts = _grown(self._counts, held)
+        self._sums = _grown(self._sums, held)
+        cells = rows * self._cells + np.searchsorted(self._bounds, values, side="left")
+        np.add.at(self._counts.reshape(-1), cells, 1)
+        np.add.at(self._sums, rows, values)
+        if len(self._last):
+            self._last = _grown(self._last, held)
+            # numpy leaves open which of several writes to one cell wins; unique() over the
+            # reversed rows names the last one, so id and value are of the same span
+            distinct, back = np.unique(cells[::-1], return_index=True)
+            spans = len(cells) - 1 - back
+            latest = np.empty(len(spans), dtype=_EXEMPLAR)
+            latest["trace_id"] = trace_ids[spans]
+            latest["value"] = values[spans]
+            latest["time"] = self._clock()
+            self._last.reshape(-1)[distinct] = latest
+
+    def snapshot(self) -> HistogramSnapshot:
+        """Return a copy of what is exposed."""
+        held = len(self.index.texts)
+        cumulative = np.cumsum(self._counts[:held], axis=1)
+        used = np.flatnonzero(cumulative[:, -1])
+        rows = used.tolist()
+        last = self._last[used] if len(self._last) else None
+        return HistogramSnapshot(
+            self.metric,
+            list(map(self.index.texts.__getitem__, rows)),
+            cumulative[used],
+            self._sums[used].tolist(),
+            list(map(self.index.created.__getitem__, rows)),
+            None
+            if last is None
+            else Exemplars(last["trace_id"].copy(), last["value"].copy(), last["time"].copy()),
+        )
+
+
+def _grown(array: NDArray[_T], rows: int) -> NDArray[_T]:
+    """Return the array with room for ``rows`` rows, at least doubled when it has not."""
+    if rows <= len(array):
+        return array
+    larger = np.zeros((max(rows, 2 * len(array)), *array.shape[1:]), dtype=array.dtype)
+    larger[: len(array)] = array
+    return larger

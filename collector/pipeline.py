@@ -155,9 +155,9 @@ class Pipeline:
         return self._worker.is_alive() and time.monotonic() - self._beat.at < within_s
 
     @property
-    def in_work_spans(self) -> int:
-        """Spans of the micro-batch that is journalled but not yet with sampler or store."""
-        return self._in_work
+    def pending_spans(self) -> int:
+        """Spans that are journalled and not yet handed to the store."""
+        return self._in_work + self._parts.sampler.pending_spans
 
     def _run(self) -> None:
         next_tick = 0.0

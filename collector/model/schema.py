@@ -34,6 +34,7 @@ NAME: Final = "name"
 KIND: Final = "kind"
 STATUS_CODE: Final = "status_code"
 STATUS_MESSAGE: Final = "status_message"
+# status_message is null when the span's status was not set at all
 SCOPE_NAME: Final = "scope_name"
 SCOPE_VERSION: Final = "scope_version"
 # GenAI

@@ -208,7 +208,7 @@ def _span_batch(flat: _Flat, now_us: int) -> SpanBatch:
         s.NAME: spans.field("name"),
         s.KIND: _names(_KINDS, spans.field("kind")),
         s.STATUS_CODE: _names(_STATUSES, status.field("code")),
-        s.STATUS_MESSAGE: status.field("message"),
+        s.STATUS_MESSAGE: _present(status, status.field("message")),
         s.ATTRIBUTES: attributes.values,
         s.NON_STRING_TYPES: attributes.types,
         s.EVENTS: _events(events),
@@ -270,6 +270,13 @@ def _names(names: pa.StringArray, numbers: pa.Array) -> pa.Array:
         return names.take(pa.array(values))
     named = names.take(pa.array(np.where(known, values, 0)))
     return pc.if_else(pa.array(known), named, pa.array(values).cast(pa.string()))
+
+
+def _present(owner: pa.StructArray, child: pa.Array) -> pa.Array:
+    """Return the child with null where the owner is not set: the way back needs to know."""
+    if owner.null_count == 0:
+        return child
+    return pc.if_else(owner.is_valid(), child, pa.scalar(None, child.type))
 
 
 def _events(events: pa.ListArray) -> pa.ListArray:

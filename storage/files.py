@@ -1,0 +1,170 @@
+"""Files that survive a crash: what must be fsynced, in which order, and one owner a directory."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import fcntl
+import os
+from typing import TYPE_CHECKING, Final
+
+from collector.model.errors import StartupError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+_DAMAGE: Final = frozenset({None, errno.EIO, errno.EUCLEAN, errno.EBADMSG})
+
+
+def cause(error: OSError) -> str:
+    """Return the system's words for an error, without the file name or any content."""
+    return os.strerror(error.errno) if error.errno else type(error).__name__
+
+
+def means_damage(error: BaseException) -> bool:
+    """Tell a file that cannot be understood from one that cannot be reached just now.
+
+    Arrow raises OSError without errno and ArrowInvalid (a ValueError) for bytes that make no
+    sense; the system says EIO when the medium lost them. Anything else (EMFILE, EACCES) passes.
+    """
+    return error.errno in _DAMAGE if isinstance(error, OSError) else isinstance(error, ValueError)
+
+
+def sync_directory(path: Path) -> None:
+    """Make the names in a directory durable (created, renamed or removed entries)."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def sync_file(path: Path) -> None:
+    """Make a file's content durable."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def make_directories(path: Path) -> None:
+    """Create a directory and its missing parents, each made durable in its own parent."""
+    if path.is_dir():
+        return
+    make_directories(path.parent)
+    with contextlib.suppress(FileExistsError):
+        path.mkdir()
+    sync_directory(path.parent)
+
+
+def replace_file(path: Path, content: bytes) -> None:
+    """Give a file new content all at once; the caller syncs the directory.
+
+    Raises OSError; then the old content is untouched and nothing is left behind.
+    """
+    temporary = path.with_name(path.name + ".tmp")
+    try:
+        with temporary.open("wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    except OSError:
+        remove_quietly([temporary])
+        raise
+
+
+def write_fully(descriptor: int, parts: Sequence[bytes | memoryview], offset: int) -> None:
+    """Write all parts at the offset, however many calls that takes; raises OSError."""
+    left = [memoryview(part).cast("B") for part in parts if len(part)]
+    while left:
+        written = os.pwritev(descriptor, left, offset)
+        offset += written
+        while left and written >= len(left[0]):
+            written -= len(left.pop(0))
+        if left and written:
+            left[0] = left[0][written:]
+
+
+def remove_quietly(paths: Sequence[Path]) -> None:
+    """Unlink files if they can be; one that cannot is found again at the next start."""
+    for path in paths:
+        with contextlib.suppress(OSError):
+            path.unlink()
+
+
+class DirectoryLock:
+    """The right to write to a data directory, held by one process until closed or dead."""
+
+    def __init__(self, directory: Path) -> None:
+        """Create the directory if only it is missing, and lock it.
+
+        Raises ``StartupError`` naming the directory and the reason (not writable, no parent) or
+        the pid of the process that holds it.
+        """
+        try:
+            if not directory.is_dir():
+                directory.mkdir()
+                sync_directory(directory.parent)
+            self._descriptor = os.open(directory / "LOCK", os.O_RDWR | os.O_CREAT, 0o644)
+        except OSError as error:
+            msg = f"data directory {directory}: {cause(error)}"
+            raise StartupError(msg) from error
+        try:
+            fcntl.flock(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            self._write_pid()
+        except OSError as error:
+            holder = os.pread(self._descriptor, 32, 0).decode("ascii", "replace").strip()
+            os.close(self._descriptor)
+            if error.errno in (errno.EAGAIN, errno.EACCES):
+                msg = f"data directory {directory}: in use by process {holder or 'unknown'}"
+            else:
+                msg = f"data directory {directory}: {cause(error)}"
+            raise StartupError(msg) from error
+
+    def close(self) -> None:
+        """Let the next process have the directory."""
+        if self._descriptor >= 0:
+            os.close(self._descriptor)
+            self._descriptor = -1
+
+    def _write_pid(self) -> None:
+        """Leave the pid for the message of a second process; a full disk must not prevent start."""
+        try:
+            os.ftruncate(self._descriptor, 0)
+            os.pwrite(self._descriptor, f"{os.getpid()}\n".encode(), 0)
+        except OSError as error:
+            if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+                raise
+
+
+def list_directory(path: Path) -> list[Path]:
+    """Return the entries in name order; an absent directory has none."""
+    try:
+        return sorted(path.iterdir())
+    except (FileNotFoundError, NotADirectoryError):
+        return []
+
+
+def set_aside(path: Path, quarantine: Path) -> Path | None:
+    """Move a damaged file out of the way and return where to; None when that is impossible."""
+    try:
+        make_directories(quarantine)
+        target = free_name(quarantine, path.name)
+        path.rename(target)
+        sync_directory(quarantine)
+        sync_directory(path.parent)
+    except OSError:
+        return None
+    return target
+
+
+def free_name(directory: Path, name: str) -> Path:
+    """Return a path in the directory that does not exist yet: the name, or with a number."""
+    target, number = directory / name, 0
+    while target.exists():
+        number += 1
+        target = directory / f"{name}.{number}"
+    return target

@@ -1,0 +1,253 @@
+"""The write-ahead journal: a batch that ``write`` returned from survives ``kill -9``.
+
+Segments of checksummed frames, one fdatasync a batch. Only the pipeline's thread writes; the
+lake's thread truncates. Batches are numbered from 1 on without gaps.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import threading
+from typing import TYPE_CHECKING, Final
+
+import structlog
+
+from collector.model import telemetry as t
+from collector.model.errors import StartupError, StorageUnavailable
+from storage import environment as env
+from storage.environment import Environment
+from storage.files import (
+    cause,
+    make_directories,
+    sync_directory,
+    write_fully,
+)
+from storage.journal_frame import FrameError, decode, encode, fingerprint, stamps
+from storage.journal_recovery import recover
+from storage.journal_segment import Segment
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from collector.model.batch import SpanBatch
+    from collector.model.telemetry import Telemetry
+    from config.settings import JournalSettings
+
+_log = structlog.get_logger()
+_SEGMENTS_WITHIN_LIMIT: Final = 4  # so that truncation frees space before max_bytes is reached
+
+
+class Journal:
+    """A ``Sink``: durable on return. The data directory must be locked by this process."""
+
+    def __init__(  # noqa: PLR0913 - the last one is for tests only
+        self,
+        directory: Path,
+        settings: JournalSettings,
+        telemetry: Telemetry,
+        source_id: str,
+        first_seq: int,
+        *,
+        environment: Environment | None = None,
+    ) -> None:
+        """Open the journal; what is damaged in it goes to ``quarantine/`` below the directory.
+
+        ``first_seq`` is the least number the next batch may get: one above everything the lake
+        has seen. Raises ``StartupError`` naming the directory when it cannot be used.
+        """
+        self._directory = directory
+        self._quarantine = directory / "quarantine"
+        self._max_bytes = settings.max_bytes
+        self._segment_bytes = min(
+            settings.segment_bytes, settings.max_bytes // _SEGMENTS_WITHIN_LIMIT
+        )
+        self._telemetry = telemetry
+        self._source_id = source_id
+        self._environment = environment or Environment()
+        self._lock = threading.Lock()
+        self._active: Segment | None = None
+        self._descriptor = -1
+        self._is_failing = False
+        telemetry.add(t.JOURNAL_QUARANTINED, 0)
+        try:
+            make_directories(directory)
+            recovered = recover(directory, self._quarantine, telemetry)
+        except OSError as error:
+            msg = f"journal {directory}: {cause(error)}"
+            raise StartupError(msg) from error
+        self._recovered = recovered.segments
+        self._closed_segments = list(recovered.segments)
+        self._ordinal = recovered.last_ordinal
+        last = max((segment.last_seq for segment in recovered.segments), default=0)
+        self._last_seq = max(last, first_seq - 1)
+        telemetry.sample(t.JOURNAL_BYTES, lambda: self.size_bytes)
+
+    @property
+    def last_seq(self) -> int:
+        """The number of the newest batch that is durable here or was in the lake at start."""
+        return self._last_seq
+
+    @property
+    def size_bytes(self) -> int:
+        """Bytes of all segments on disk."""
+        with self._lock:
+            return self._total_bytes()
+
+    def write(self, batch: SpanBatch) -> SpanBatch:
+        """Make the batch durable and return it with ``source_id`` and ``batch_seq`` set.
+
+        Raises ``StorageUnavailable`` when the disk is full or failing or ``max_bytes`` is
+        reached; then nothing of the batch will ever be replayed. No rows: nothing happens.
+        """
+        rows = len(batch)
+        if not rows:
+            return batch
+        with self._lock:
+            seq = self._last_seq + 1
+            try:
+                segment = self._active or self._begin_segment(seq)
+            except OSError as error:
+                raise self._unavailable(error) from error
+            parts = encode(batch, seq, segment.magic, fingerprint(segment.schema))
+            size = sum(len(part) for part in parts)
+            if self._total_bytes() + size > self._max_bytes:
+                msg = "journal is full: exporters.lake.journal.max_bytes is reached"
+                raise StorageUnavailable(msg)
+            self._append(segment, parts)
+            segment.size_bytes += size
+            self._last_seq = segment.last_seq = seq
+            if segment.size_bytes >= self._segment_bytes:
+                self._end_segment()
+        if self._is_failing:
+            self._is_failing = False
+            _log.info("journal writes succeed again", directory=str(self._directory))
+        return batch.replace(stamps(rows, seq, self._source_id))
+
+    def replay(self, after_seq: int) -> Iterator[SpanBatch]:
+        """Yield, in order, the batches numbered above ``after_seq`` that were there at opening.
+
+        Never raises: a frame that this version cannot read is kept in ``quarantine/``.
+        """
+        for segment in self._recovered:
+            wanted = [frame for frame in segment.frames if frame.seq > after_seq]
+            try:
+                data = segment.path.read_bytes() if wanted else b""
+            except OSError as error:
+                _log.error("journal segment cannot be read", cause=cause(error))
+                continue
+            for frame in wanted:
+                part = memoryview(data)[frame.offset : frame.offset + frame.size_bytes]
+                try:
+                    yield decode(part, frame, segment.schema, self._source_id)
+                except FrameError:
+                    _log.error("journal batch cannot be read", batch_seq=frame.seq)
+                    self._keep_copy(segment)
+
+    def truncate(self, through_seq: int) -> None:
+        """Unlink every segment whose batches are all numbered ``through_seq`` or lower.
+
+        Oldest first and none skipped, because a segment makes refused frames at the end of the
+        one before void. The segment being written is ended and unlinked when all of it qualifies.
+        """
+        with self._lock:
+            active = self._active
+            if active is not None and active.first_seq <= active.last_seq <= through_seq:
+                self._end_segment()
+            done = []
+            while self._closed_segments and self._closed_segments[0].last_seq <= through_seq:
+                try:
+                    self._closed_segments[0].path.unlink(missing_ok=True)
+                except OSError as error:
+                    _log.warning("journal segment cannot be removed", cause=cause(error))
+                    break
+                done.append(self._closed_segments.pop(0))
+        if done:
+            self._environment.reached(env.SEGMENTS_DROPPED)
+
+    def close(self) -> None:
+        """Close the segment being written; everything written stays."""
+        with self._lock:
+            self._end_segment()
+
+    def _total_bytes(self) -> int:
+        closed = sum(segment.size_bytes for segment in self._closed_segments)
+        return closed + (self._active.size_bytes if self._active else 0)
+
+    def _begin_segment(self, first_seq: int) -> Segment:
+        """Start a segment, its name durable; raises OSError and leaves no file then."""
+        self._ordinal += 1
+        segment = Segment.new(self._directory, self._ordinal, first_seq)
+        flags = os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC
+        descriptor = os.open(segment.path, flags, 0o644)
+        try:
+            header = segment.header()
+            write_fully(descriptor, [header], 0)
+            sync_directory(self._directory)
+        except OSError:
+            os.close(descriptor)
+            with contextlib.suppress(OSError):
+                segment.path.unlink()
+            raise
+        segment.size_bytes = len(header)
+        self._active, self._descriptor = segment, descriptor
+        self._environment.reached(env.SEGMENT_CREATED)
+        return segment
+
+    def _end_segment(self) -> None:
+        if self._active is None:
+            return
+        os.close(self._descriptor)
+        self._closed_segments.append(self._active)
+        self._active, self._descriptor = None, -1
+
+    def _append(self, segment: Segment, parts: list[bytes | memoryview]) -> None:
+        """Write and sync one frame, or leave no trace of it and raise ``StorageUnavailable``."""
+        try:
+            write_fully(self._descriptor, parts, segment.size_bytes)
+        except OSError as error:
+            try:
+                os.ftruncate(self._descriptor, segment.size_bytes)
+            except OSError:
+                self._abandon(segment)
+            raise self._unavailable(error) from error
+        self._environment.reached(env.FRAME_WRITTEN)
+        try:
+            os.fdatasync(self._descriptor)
+        except OSError as error:
+            # The kernel may have dropped the dirty pages and call the next sync a success, so
+            # nothing may be appended behind this point ever again.
+            self._abandon(segment)
+            raise self._unavailable(error) from error
+        if os.fstat(self._descriptor).st_nlink == 0:
+            self._abandon(segment)
+            msg = f"journal {self._directory}: its files were deleted by somebody else"
+            raise StorageUnavailable(msg)
+        self._environment.reached(env.FRAME_SYNCED)
+
+    def _abandon(self, segment: Segment) -> None:
+        """Make what stands behind the last good frame void, now and after a restart.
+
+        Cut it off if possible. In any case begin a new segment with the same number: a frame
+        with that number or a higher one in an older segment is ignored when reading.
+        """
+        with contextlib.suppress(OSError):
+            os.ftruncate(self._descriptor, segment.size_bytes)
+        self._end_segment()
+        # Failing here is no worse: the next write tries again, before anything is acknowledged.
+        with contextlib.suppress(OSError):
+            self._begin_segment(segment.last_seq + 1)
+
+    def _unavailable(self, error: OSError) -> StorageUnavailable:
+        if not self._is_failing:
+            self._is_failing = True
+            _log.error("journal writes fail", directory=str(self._directory), cause=cause(error))
+        return StorageUnavailable(f"journal {self._directory}: {cause(error)}")
+
+    def _keep_copy(self, segment: Segment) -> None:
+        """Let an unreadable segment outlive its truncation, under the same name."""
+        self._telemetry.add(t.JOURNAL_QUARANTINED)
+        with contextlib.suppress(OSError):
+            make_directories(self._quarantine)
+            os.link(segment.path, self._quarantine / segment.path.name)

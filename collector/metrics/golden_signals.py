@@ -7,12 +7,11 @@ from __future__ import annotations
 
 import time
 from dataclasses import replace
+from itertools import repeat
 from threading import Lock
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
-import pyarrow as pa
-import pyarrow.compute as pc
 
 from collector.metrics.families import (
     CALLS,
@@ -33,6 +32,7 @@ from collector.model.telemetry import SERIES
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    import pyarrow as pa
     from numpy.typing import NDArray
 
     from collector.metrics.snapshot import CounterSnapshot, HistogramSnapshot
@@ -43,6 +43,8 @@ if TYPE_CHECKING:
 _NANOS: Final = 1_000_000_000
 # Usage on these repeats that of the calls under them (semconv: gen_ai.aggregated_usage).
 _SUMMARY_OPERATIONS: Final = frozenset({"invoke_agent", "invoke_workflow", "fetch_response"})
+# An array attribute is JSON text: ["stop","length"] is shown as stop,length.
+_JSON_MARKS: Final = str.maketrans("", "", '[]" \t\n')
 _MODEL_COLUMNS: Final = (
     schema.GEN_AI_OPERATION_NAME,
     schema.GEN_AI_PROVIDER_NAME,
@@ -184,11 +186,9 @@ class GoldenSignals:
         reasons = batch.column("finish_reasons")
         chosen = np.flatnonzero(_is_valid(reasons)[rows])
         if len(chosen):
-            # an array attribute is JSON text: ["stop","length"] is shown as stop,length
-            plain = pc.replace_substring_regex(
-                reasons.take(pa.array(rows[chosen])), r'[\[\]"\s]', ""
-            )
-            self._finish_reasons.add(groups.select(chosen).refine(encode(plain)))
+            ends = encode(reasons)
+            plain = list(map(str.translate, ends.values, repeat(_JSON_MARKS)))
+            self._finish_reasons.add(groups.refine(Codes(ends.codes[rows], plain)).select(chosen))
         first_chunk = _numbers(batch.column("time_to_first_token_s"))[rows]
         chosen = np.flatnonzero(np.isfinite(first_chunk))
         if len(chosen):

@@ -140,15 +140,12 @@ class HistogramSeries:
         np.add.at(self._sums, rows, values)
         if len(self._last):
             self._last = _grown(self._last, held)
-            # numpy leaves open which of several writes to one cell wins; unique() over the
-            # reversed rows names the last one, so id and value are of the same span
-            distinct, back = np.unique(cells[::-1], return_index=True)
-            spans = len(cells) - 1 - back
-            latest = np.empty(len(spans), dtype=_EXEMPLAR)
-            latest["trace_id"] = trace_ids[spans]
-            latest["value"] = values[spans]
+            latest = np.empty(len(cells), dtype=_EXEMPLAR)
+            latest["trace_id"] = trace_ids
+            latest["value"] = values
             latest["time"] = self._clock()
-            self._last.reshape(-1)[distinct] = latest
+            # of several writes to one bucket the last stays; id and value are written as one
+            self._last.reshape(-1)[cells] = latest
 
     def snapshot(self) -> HistogramSnapshot:
         """Return a copy of what is exposed."""

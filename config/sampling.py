@@ -10,7 +10,7 @@ from config.types import ByteSize, Duration, Percentage
 
 
 class _Settings(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
 class ProbabilisticSamplerSettings(_Settings):
@@ -28,7 +28,7 @@ class ProbabilisticSamplerSettings(_Settings):
 class AlwaysSamplePolicy(_Settings):
     """Keeps every trace."""
 
-    name: str = Field(description="Name that appears in sample_reason and metrics.")
+    name: str = Field(min_length=1, description="Name that appears in sample_reason and metrics.")
     type: Literal["always_sample"] = Field(description="Kind of policy.")
 
 
@@ -46,7 +46,7 @@ class LatencySettings(_Settings):
 class LatencyPolicy(_Settings):
     """Keeps slow traces."""
 
-    name: str = Field(description="Name that appears in sample_reason and metrics.")
+    name: str = Field(min_length=1, description="Name that appears in sample_reason and metrics.")
     type: Literal["latency"] = Field(description="Kind of policy.")
     latency: LatencySettings = Field(description="Thresholds.")
 
@@ -63,7 +63,7 @@ class StatusCodeSettings(_Settings):
 class StatusCodePolicy(_Settings):
     """Keeps traces by span status."""
 
-    name: str = Field(description="Name that appears in sample_reason and metrics.")
+    name: str = Field(min_length=1, description="Name that appears in sample_reason and metrics.")
     type: Literal["status_code"] = Field(description="Kind of policy.")
     status_code: StatusCodeSettings = Field(description="Codes.")
 
@@ -81,7 +81,7 @@ class ProbabilisticSettings(_Settings):
 class ProbabilisticPolicy(_Settings):
     """Keeps a share of traces; their weight is 1/share."""
 
-    name: str = Field(description="Name that appears in sample_reason and metrics.")
+    name: str = Field(min_length=1, description="Name that appears in sample_reason and metrics.")
     type: Literal["probabilistic"] = Field(description="Kind of policy.")
     probabilistic: ProbabilisticSettings = Field(description="Share.")
 
@@ -95,7 +95,7 @@ class CostPolicySettings(_Settings):
 class CostPolicy(_Settings):
     """Keeps expensive traces (clearspan's own policy)."""
 
-    name: str = Field(description="Name that appears in sample_reason and metrics.")
+    name: str = Field(min_length=1, description="Name that appears in sample_reason and metrics.")
     type: Literal["cost"] = Field(description="Kind of policy.")
     cost: CostPolicySettings = Field(description="Threshold.")
 
@@ -118,9 +118,14 @@ class AndSettings(_Settings):
 class AndPolicy(_Settings):
     """Keeps traces that all its sub-policies keep."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True)
+    model_config = ConfigDict(
+        extra="forbid",
+        frozen=True,
+        populate_by_name=True,
+        allow_inf_nan=False,
+    )
 
-    name: str = Field(description="Name that appears in sample_reason and metrics.")
+    name: str = Field(min_length=1, description="Name that appears in sample_reason and metrics.")
     type: Literal["and"] = Field(description="Kind of policy.")
     and_: AndSettings = Field(alias="and", description="Sub-policies.")
 

@@ -6,9 +6,9 @@ is its documentation: ``docs/configuration.md`` is generated from here and a tes
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, SecretStr
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator
 
 from config.sampling import ProbabilisticSamplerSettings, TailSamplingSettings
 from config.types import ByteSize, Duration, Endpoint
@@ -17,7 +17,12 @@ from config.types import ByteSize, Duration, Endpoint
 class Settings(BaseModel):
     """Base of every section: unknown keys are errors, values never change after loading."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True)
+    model_config = ConfigDict(
+        extra="forbid",
+        frozen=True,
+        populate_by_name=True,
+        allow_inf_nan=False,
+    )
 
 
 class GrpcSettings(Settings):
@@ -41,15 +46,22 @@ class HttpSettings(Settings):
 
 
 class OtlpProtocols(Settings):
-    """The protocols of the OTLP receiver."""
+    """The protocols of the OTLP receiver.
+
+    Both listen by default. A file that names only one of them turns the other off, as in the
+    Collector; a name with nothing under it (`grpc:`) stands for that protocol's defaults. An
+    override (`--set`) of one protocol's option leaves the other as it is.
+    """
+
+    unnamed_is_off: ClassVar[bool] = True
 
     grpc: GrpcSettings | None = Field(
         default_factory=GrpcSettings,
-        description="OTLP/gRPC; null turns it off.",
+        description="OTLP/gRPC; off when only `http` is named.",
     )
     http: HttpSettings | None = Field(
         default_factory=HttpSettings,
-        description="OTLP/HTTP; null turns it off.",
+        description="OTLP/HTTP; off when only `grpc` is named.",
     )
 
 
@@ -89,6 +101,7 @@ class ReceiversSettings(Settings):
 
 
 Operator = Literal["replace", "hmac"]
+_LEAST_KEY_BYTES = 16  # shorter keys can be guessed by trying
 
 
 def _default_operators() -> dict[str, Operator]:
@@ -146,6 +159,13 @@ class RedactionSettings(Settings):
         description="Most distinct strings whose verdict is remembered in memory.",
     )
 
+    @field_validator("hmac_key")
+    @classmethod
+    def _long_enough(cls, key: SecretStr | None) -> SecretStr | None:
+        if key is not None and len(key.get_secret_value().encode()) < _LEAST_KEY_BYTES:
+            raise ValueError(f"must be at least {_LEAST_KEY_BYTES} bytes long")
+        return key
+
 
 class CostSettings(Settings):
     """Prices LLM spans from the bundled genai-prices data; never asks the network."""
@@ -159,7 +179,7 @@ class CostSettings(Settings):
 class ProcessorsSettings(BaseModel):
     """What happens to spans on their way; `module:Class` keys hold a user processor's options."""
 
-    model_config = ConfigDict(extra="allow", frozen=True)
+    model_config = ConfigDict(extra="allow", frozen=True, allow_inf_nan=False)
 
     redaction: RedactionSettings = Field(
         default_factory=RedactionSettings,
@@ -217,7 +237,11 @@ class JournalSettings(Settings):
 class LakeSettings(Settings):
     """Clean spans as Parquet files and a manifest."""
 
-    path: str = Field("./clearspan-data", description="Directory of journal and lake.")
+    path: str = Field(
+        "./clearspan-data",
+        min_length=1,
+        description="Directory of journal and lake.",
+    )
     flush_interval: Duration = Field(
         1.5,
         gt=0,
@@ -338,7 +362,11 @@ class BatchingSettings(Settings):
 class PipelineSettings(Settings):
     """One pipeline, in the Collector's shape."""
 
-    receivers: tuple[Literal["otlp"], ...] = Field(("otlp",), description="Receivers in use.")
+    receivers: tuple[Literal["otlp"], ...] = Field(
+        ("otlp",),
+        min_length=1,
+        description="Receivers in use.",
+    )
     processors: tuple[str, ...] = Field(
         ("redaction", "cost"),
         description="In order; the first is always redaction. Names from `clearspan components` "
@@ -346,6 +374,7 @@ class PipelineSettings(Settings):
     )
     exporters: tuple[Literal["lake", "prometheus"], ...] = Field(
         ("lake", "prometheus"),
+        min_length=1,
         description="Exporters in use.",
     )
 

@@ -7,9 +7,11 @@ from typing import Annotated, Final
 
 from pydantic import BeforeValidator, Field
 
-_DURATION: Final = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h|d)")
+_DURATION: Final = re.compile(r"([0-9]+(?:\.[0-9]+)?)(ms|s|m|h|d)")
 _SECONDS: Final = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
-_SIZE: Final = re.compile(r"(\d+(?:\.\d+)?)\s*([KMGT]i?B|B)?")
+_PORT: Final = re.compile(r"[0-9]{1,5}")
+_LAST_PORT: Final = 65535
+_SIZE: Final = re.compile(r"([0-9]+(?:\.[0-9]+)?)\s*([KMGT]i?B|B)?")
 _BYTES: Final = {
     "B": 1,
     "KB": 10**3,
@@ -48,7 +50,11 @@ def parse_endpoint(value: object) -> object:
     """Check ``host:port`` (IPv6 hosts in brackets); port 0 lets the system choose."""
     if isinstance(value, str):
         host, _, port = value.rpartition(":")
-        if not host or not port.isdecimal() or int(port) > 65535:  # noqa: PLR2004 - TCP's last port
+        bare = host[1:-1] if host.startswith("[") and host.endswith("]") else host
+        plausible = (
+            bare and "/" not in bare and not bare.isspace() and (bare != host or ":" not in host)
+        )
+        if not plausible or _PORT.fullmatch(port) is None or int(port) > _LAST_PORT:
             raise ValueError("an endpoint is written host:port, like 127.0.0.1:4317 or [::1]:4317")
     return value
 

@@ -1,0 +1,138 @@
+"""What must hold between options, beyond each one's own type."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final, TypeAlias
+
+from config.sampling import AndPolicy, CostPolicy, LatencyPolicy
+from config.shape import REFERENCE
+from config.tree import Path, nearest
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+
+    from config.sampling import Policy
+    from config.settings import ClearspanSettings
+
+PROCESSORS: Final = ("redaction", "cost", "probabilistic_sampler", "tail_sampling")
+"""The processors that come with clearspan, as a pipeline names them."""
+
+_PIPELINE: Final[Path] = ("service", "pipelines", "traces")
+_TAIL: Final[Path] = ("processors", "tail_sampling")
+
+Report: TypeAlias = tuple[Path, str]
+
+
+def broken_rules(settings: ClearspanSettings) -> Iterator[Report]:
+    """Yield the path and the words of every rule that the settings break."""
+    for rule in _RULES:
+        yield from rule(settings)
+
+
+def unused_sections(settings: ClearspanSettings) -> list[str]:
+    """Return the processors that are configured but not in the pipeline: legal, rarely meant."""
+    given = [*settings.processors.model_fields_set, *(settings.processors.model_extra or {})]
+    return sorted({*given} - {*settings.service.pipelines.traces.processors})
+
+
+def _pipeline_order(settings: ClearspanSettings) -> Iterator[Report]:
+    names = settings.service.pipelines.traces.processors
+    path = (*_PIPELINE, "processors")
+    if not names or names[0] != "redaction":
+        first: Path = (*path, 0) if names else path
+        yield first, "the first processor must be 'redaction': nothing unclean may go further"
+    for at, name in enumerate(names):
+        if name not in PROCESSORS and REFERENCE.fullmatch(name) is None:
+            hint = nearest(name, PROCESSORS, what="processors are a module:Class or one of")
+            yield (*path, at), f"unknown processor, {hint}"
+
+
+def _named_once(settings: ClearspanSettings) -> Iterator[Report]:
+    pipeline = settings.service.pipelines.traces
+    lists: dict[str, Sequence[str]] = {
+        "receivers": pipeline.receivers,
+        "processors": pipeline.processors,
+        "exporters": pipeline.exporters,
+    }
+    for key, names in lists.items():
+        yield from _repeated((*_PIPELINE, key), names, ())
+    policies = [policy.name for policy in settings.processors.tail_sampling.policies]
+    yield from _repeated((*_TAIL, "policies"), policies, ("name",))
+
+
+def _repeated(path: Path, names: Sequence[str], below: Path) -> Iterator[Report]:
+    for at, name in enumerate(names):
+        if name in names[:at]:
+            yield (*path, at, *below), f"named twice, first at [{names.index(name)}]"
+
+
+def _cost_before_its_policy(settings: ClearspanSettings) -> Iterator[Report]:
+    names = settings.service.pipelines.traces.processors
+    if "tail_sampling" not in names:
+        return
+    if "cost" in names[: names.index("tail_sampling")]:
+        return
+    for path in _cost_policies((*_TAIL, "policies"), settings.processors.tail_sampling.policies):
+        yield path, "a cost policy needs 'cost' before 'tail_sampling' in the pipeline"
+
+
+def _cost_policies(path: Path, policies: Sequence[Policy]) -> Iterator[Path]:
+    for at, policy in enumerate(policies):
+        if isinstance(policy, CostPolicy):
+            yield (*path, at, "type")
+        elif isinstance(policy, AndPolicy):
+            yield from _cost_policies(
+                (*path, at, "and", "and_sub_policy"), policy.and_.and_sub_policy
+            )
+
+
+def _latency_bounds(settings: ClearspanSettings) -> Iterator[Report]:
+    for at, policy in enumerate(settings.processors.tail_sampling.policies):
+        if isinstance(policy, LatencyPolicy):
+            bounds = policy.latency
+            if 0 < bounds.upper_threshold_ms <= bounds.threshold_ms:
+                path = (*_TAIL, "policies", at, "latency", "upper_threshold_ms")
+                yield path, "must be more than threshold_ms, or 0 for no upper bound"
+
+
+def _buckets_ascend(settings: ClearspanSettings) -> Iterator[Report]:
+    bounds = settings.exporters.prometheus.histogram_buckets
+    if any(low >= high for low, high in zip((0.0, *bounds), bounds, strict=False)):
+        path = ("exporters", "prometheus", "histogram_buckets")
+        yield path, "bounds must be more than 0 and each more than the one before"
+
+
+def _endpoints_differ(settings: ClearspanSettings) -> Iterator[Report]:
+    seen: dict[str, str] = {}
+    for path, endpoint in endpoints(settings):
+        if endpoint.endswith(":0"):  # the system chooses, so they cannot meet
+            continue
+        if endpoint in seen:
+            yield path, f"the same endpoint as {seen[endpoint]}"
+        seen.setdefault(endpoint, ".".join(map(str, path)))
+
+
+def endpoints(settings: ClearspanSettings) -> list[tuple[Path, str]]:
+    """Return the path and value of every endpoint that will be listened on."""
+    protocols = settings.receivers.otlp.protocols
+    otlp: Path = ("receivers", "otlp", "protocols")
+    listed: list[tuple[Path, str]] = []
+    if protocols.grpc is not None:
+        listed.append(((*otlp, "grpc", "endpoint"), protocols.grpc.endpoint))
+    if protocols.http is not None:
+        listed.append(((*otlp, "http", "endpoint"), protocols.http.endpoint))
+    if "prometheus" in settings.service.pipelines.traces.exporters:
+        prometheus = settings.exporters.prometheus.endpoint
+        listed.append((("exporters", "prometheus", "endpoint"), prometheus))
+    health = settings.extensions.health_check.endpoint
+    return [*listed, (("extensions", "health_check", "endpoint"), health)]
+
+
+_RULES: Final[tuple[Callable[[ClearspanSettings], Iterator[Report]], ...]] = (
+    _pipeline_order,
+    _named_once,
+    _cost_before_its_policy,
+    _latency_bounds,
+    _buckets_ascend,
+    _endpoints_differ,
+)

@@ -84,6 +84,7 @@ class Sidecar:
             first_seq=self._lake.settled_through + 1,
         )
         self._signals = GoldenSignals(settings.exporters.prometheus)
+        self._signals.report_series(self._telemetry)
         self._pipeline = self._make_pipeline()
         self._telemetry.sample(t.PENDING_SPANS, self._pending_spans)
         self._listeners = self._make_listeners()

@@ -89,6 +89,7 @@ class Generator:
         self._channels = [
             grpc.insecure_channel(job.target, options=options) for _ in range(job.clients)
         ]
+        # no serialiser either way: requests and answers stay bytes
         self._calls = [channel.unary_unary(METHOD) for channel in self._channels]
 
     def run(self) -> Load:

@@ -13,7 +13,10 @@ import re
 from typing import Any, Final
 
 PATTERNS: Final = (
-    ("<EMAIL_ADDRESS>", re.compile(r"[\w.+-]+(?:@|%40)[A-Za-z0-9-]+(?:\.[A-Za-z0-9-]+)+")),
+    (
+        "<EMAIL_ADDRESS>",
+        re.compile(r"\b(?<![\w.+-])[\w.+-]+(?:@|%40)[A-Za-z0-9-]+(?:\.[A-Za-z0-9-]+)+"),
+    ),
     ("<CREDIT_CARD>", re.compile(r"\b(?:4\d{3}|5[1-5]\d\d|6\d{3}|3[47]\d\d)(?:[- ]?\d{3,4}){3}\b")),
     ("<IBAN_CODE>", re.compile(r"\b[A-Z]{2}\d{2}(?: ?[A-Z0-9]{4}){2,7}(?: ?[A-Z0-9]{1,3})?\b")),
     ("<US_SSN>", re.compile(r"\b\d{3}[- .]\d{2}[- .]\d{4}\b")),

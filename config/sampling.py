@@ -4,16 +4,13 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
+from config.base import Settings
 from config.types import ByteSize, Duration, Percentage
 
 
-class _Settings(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
-
-
-class ProbabilisticSamplerSettings(_Settings):
+class ProbabilisticSamplerSettings(Settings):
     """Consistent probability sampling of single spans by trace id (OTel `ot=th`)."""
 
     sampling_percentage: Percentage = Field(100.0, description="Share of traces kept, 0 to 100.")
@@ -25,14 +22,14 @@ class ProbabilisticSamplerSettings(_Settings):
     )
 
 
-class AlwaysSamplePolicy(_Settings):
+class AlwaysSamplePolicy(Settings):
     """Keeps every trace."""
 
     name: str = Field(min_length=1, description="Name that appears in sample_reason and metrics.")
     type: Literal["always_sample"] = Field(description="Kind of policy.")
 
 
-class LatencySettings(_Settings):
+class LatencySettings(Settings):
     """Trace duration: latest end minus earliest start."""
 
     threshold_ms: float = Field(ge=0, description="Least duration kept, ms.")
@@ -43,7 +40,7 @@ class LatencySettings(_Settings):
     )
 
 
-class LatencyPolicy(_Settings):
+class LatencyPolicy(Settings):
     """Keeps slow traces."""
 
     name: str = Field(min_length=1, description="Name that appears in sample_reason and metrics.")
@@ -51,7 +48,7 @@ class LatencyPolicy(_Settings):
     latency: LatencySettings = Field(description="Thresholds.")
 
 
-class StatusCodeSettings(_Settings):
+class StatusCodeSettings(Settings):
     """Span status."""
 
     status_codes: tuple[Literal["ERROR", "OK", "UNSET"], ...] = Field(
@@ -60,7 +57,7 @@ class StatusCodeSettings(_Settings):
     )
 
 
-class StatusCodePolicy(_Settings):
+class StatusCodePolicy(Settings):
     """Keeps traces by span status."""
 
     name: str = Field(min_length=1, description="Name that appears in sample_reason and metrics.")
@@ -68,7 +65,7 @@ class StatusCodePolicy(_Settings):
     status_code: StatusCodeSettings = Field(description="Codes.")
 
 
-class ProbabilisticSettings(_Settings):
+class ProbabilisticSettings(Settings):
     """A share of traces."""
 
     sampling_percentage: Percentage = Field(description="Share of traces kept, 0 to 100.")
@@ -78,7 +75,7 @@ class ProbabilisticSettings(_Settings):
     )
 
 
-class ProbabilisticPolicy(_Settings):
+class ProbabilisticPolicy(Settings):
     """Keeps a share of traces; their weight is 1/share."""
 
     name: str = Field(min_length=1, description="Name that appears in sample_reason and metrics.")
@@ -86,13 +83,13 @@ class ProbabilisticPolicy(_Settings):
     probabilistic: ProbabilisticSettings = Field(description="Share.")
 
 
-class CostPolicySettings(_Settings):
+class CostPolicySettings(Settings):
     """Price of a trace."""
 
     min_usd: float = Field(ge=0, description="Least total cost of the trace's spans, USD.")
 
 
-class CostPolicy(_Settings):
+class CostPolicy(Settings):
     """Keeps expensive traces (clearspan's own policy)."""
 
     name: str = Field(min_length=1, description="Name that appears in sample_reason and metrics.")
@@ -106,7 +103,7 @@ SubPolicy = Annotated[
 ]
 
 
-class AndSettings(_Settings):
+class AndSettings(Settings):
     """All of several policies."""
 
     and_sub_policy: tuple[SubPolicy, ...] = Field(
@@ -115,15 +112,8 @@ class AndSettings(_Settings):
     )
 
 
-class AndPolicy(_Settings):
+class AndPolicy(Settings):
     """Keeps traces that all its sub-policies keep."""
-
-    model_config = ConfigDict(
-        extra="forbid",
-        frozen=True,
-        populate_by_name=True,
-        allow_inf_nan=False,
-    )
 
     name: str = Field(min_length=1, description="Name that appears in sample_reason and metrics.")
     type: Literal["and"] = Field(description="Kind of policy.")
@@ -141,14 +131,14 @@ Policy = Annotated[
 ]
 
 
-class DecisionCacheSettings(_Settings):
+class DecisionCacheSettings(Settings):
     """Memory of decided traces, for spans that come late."""
 
     sampled_cache_size: int = Field(100_000, ge=0, description="Kept traces remembered.")
     non_sampled_cache_size: int = Field(1_000_000, ge=0, description="Dropped traces remembered.")
 
 
-class TailSamplingSettings(_Settings):
+class TailSamplingSettings(Settings):
     """Waits for a trace's spans, then keeps or drops the whole."""
 
     policies: tuple[Policy, ...] = Field(

@@ -10,19 +10,46 @@ from typing import Any, ClassVar, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator
 
+from config.base import Settings
+from config.exporters import (
+    CompactionSettings,
+    ExportersSettings,
+    JournalSettings,
+    LakeSettings,
+    PrometheusSettings,
+    RetentionSettings,
+)
 from config.sampling import ProbabilisticSamplerSettings, TailSamplingSettings
 from config.types import ByteSize, Duration, Endpoint
 
-
-class Settings(BaseModel):
-    """Base of every section: unknown keys are errors, values never change after loading."""
-
-    model_config = ConfigDict(
-        extra="forbid",
-        frozen=True,
-        populate_by_name=True,
-        allow_inf_nan=False,
-    )
+__all__ = [
+    "BatchingSettings",
+    "ClearspanSettings",
+    "CompactionSettings",
+    "CostSettings",
+    "ExportersSettings",
+    "ExtensionsSettings",
+    "GrpcSettings",
+    "HealthCheckSettings",
+    "HttpSettings",
+    "JournalSettings",
+    "LakeSettings",
+    "LogsSettings",
+    "MemoryLimiterSettings",
+    "Operator",
+    "OtlpLimits",
+    "OtlpProtocols",
+    "OtlpSettings",
+    "PipelineSettings",
+    "PipelinesSettings",
+    "ProcessorsSettings",
+    "PrometheusSettings",
+    "ReceiversSettings",
+    "RedactionSettings",
+    "RetentionSettings",
+    "ServiceSettings",
+    "ServiceTelemetrySettings",
+]
 
 
 class GrpcSettings(Settings):
@@ -198,122 +225,6 @@ class ProcessorsSettings(BaseModel):
     def custom_options(self, reference: str) -> dict[str, Any]:
         """Return the options given for the user processor ``module:Class`` (empty if none)."""
         return dict((self.model_extra or {}).get(reference) or {})
-
-
-class RetentionSettings(Settings):
-    """How long, and how much, the lake keeps."""
-
-    max_age: Duration = Field(
-        7 * 86400.0,
-        description="Whole hours of spans older than this are deleted; 0 keeps them for ever.",
-    )
-    max_bytes: ByteSize = Field(
-        4 * 2**30,
-        description="Most bytes of Parquet; the oldest files go first; 0 means no limit.",
-    )
-
-
-class CompactionSettings(Settings):
-    """Merges the small files that frequent flushes leave."""
-
-    interval: Duration = Field(30.0, description="How often to look; 0 turns compaction off.")
-    min_files: int = Field(8, ge=2, description="Merge an hour that has this many small files.")
-    target_bytes: ByteSize = Field(
-        64 * 2**20,
-        description="Files this large are left alone.",
-    )
-
-
-class JournalSettings(Settings):
-    """The write-ahead journal: a batch is acknowledged once it is fsynced here."""
-
-    segment_bytes: ByteSize = Field(32 * 2**20, description="Start a new segment at this size.")
-    max_bytes: ByteSize = Field(
-        512 * 2**20,
-        description="Most bytes on disk; at the limit senders get a retryable error.",
-    )
-
-
-class LakeSettings(Settings):
-    """Clean spans as Parquet files and a manifest."""
-
-    path: str = Field(
-        "./clearspan-data",
-        min_length=1,
-        description="Directory of journal and lake.",
-    )
-    flush_interval: Duration = Field(
-        1.5,
-        gt=0,
-        description="How long a span may wait before it is in a Parquet file and visible to SQL.",
-    )
-    max_pending_bytes: ByteSize = Field(
-        128 * 2**20,
-        description="Most bytes waiting for a flush; at the limit senders get a retryable error.",
-    )
-    unlink_grace: Duration = Field(
-        60.0,
-        description="How long replaced files stay for queries that still read them.",
-    )
-    journal: JournalSettings = Field(
-        default_factory=JournalSettings,
-        description="The write-ahead journal.",
-    )
-    compaction: CompactionSettings = Field(
-        default_factory=CompactionSettings,
-        description="Merging of small files.",
-    )
-    retention: RetentionSettings = Field(
-        default_factory=RetentionSettings,
-        description="Deletion of old data.",
-    )
-
-
-class PrometheusSettings(Settings):
-    """Golden signals and own telemetry at `/metrics`."""
-
-    endpoint: Endpoint = Field("127.0.0.1:9464", description="Where to listen, host:port.")
-    aggregation_cardinality_limit: int = Field(
-        2000,
-        ge=1,
-        description="Most series of one family; the rest go to one with "
-        'otel_metric_overflow="true".',
-    )
-    histogram_buckets: tuple[float, ...] = Field(
-        (
-            0.002,
-            0.004,
-            0.006,
-            0.008,
-            0.01,
-            0.05,
-            0.1,
-            0.2,
-            0.4,
-            0.8,
-            1.0,
-            1.4,
-            2.0,
-            5.0,
-            10.0,
-            15.0,
-        ),
-        description="Upper bounds of the span duration histogram, in seconds.",
-    )
-    exemplars: bool = Field(
-        True,
-        description="Give one trace id a bucket to OpenMetrics scrapers.",
-    )
-
-
-class ExportersSettings(Settings):
-    """Where spans and signals end up."""
-
-    lake: LakeSettings = Field(default_factory=LakeSettings, description="The Parquet lake.")
-    prometheus: PrometheusSettings = Field(
-        default_factory=PrometheusSettings,
-        description="The metrics endpoint.",
-    )
 
 
 class HealthCheckSettings(Settings):

@@ -1,0 +1,238 @@
+"""OTLP as bytes over real sockets: what is sent is exactly what the test made, good or bad."""
+
+from __future__ import annotations
+
+import secrets
+import threading
+import time
+from collections import Counter
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Self
+
+import grpc
+import httpx
+from google.rpc import error_details_pb2, status_pb2
+from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import (
+    ExportTraceServiceRequest,
+    ExportTraceServiceResponse,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from types import TracebackType
+
+_METHOD = "/opentelemetry.proto.collector.trace.v1.TraceService/Export"
+_DETAILS = "grpc-status-details-bin"
+_OPTIONS = [
+    ("grpc.max_send_message_length", -1),
+    ("grpc.initial_reconnect_backoff_ms", 50),
+    ("grpc.min_reconnect_backoff_ms", 50),
+    ("grpc.max_reconnect_backoff_ms", 100),
+]
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """What a sidecar answered: the gRPC code or HTTP status, and every byte of the answer."""
+
+    code: grpc.StatusCode | int
+    rejected_spans: int = 0
+    message: str = ""
+    retry_delay_s: float | None = None
+    raw: bytes = b""
+
+    @property
+    def ok(self) -> bool:
+        """Tell whether it was accepted, wholly or partly."""
+        return self.code in {grpc.StatusCode.OK, 200}
+
+
+class GrpcClient:
+    """One channel, as an app holds it."""
+
+    def __init__(self, endpoint: str) -> None:
+        """Open the channel; it connects, and reconnects, by itself."""
+        self._channel = grpc.insecure_channel(endpoint, options=_OPTIONS)
+        self._call = self._channel.unary_unary(_METHOD)
+
+    def __enter__(self) -> Self:
+        """Return itself."""
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        """Close the channel."""
+        self._channel.close()
+
+    def export(
+        self,
+        payload: bytes,
+        *,
+        limit_s: float = 30,
+        compression: grpc.Compression | None = None,
+    ) -> Reply:
+        """Send one request and return the answer, whatever it is."""
+        try:
+            body, call = self._call.with_call(payload, timeout=limit_s, compression=compression)
+        except grpc.RpcError as error:
+            return _refusal(error)
+        partial = ExportTraceServiceResponse.FromString(body).partial_success
+        raw = body + repr(call.trailing_metadata()).encode()
+        return Reply(
+            grpc.StatusCode.OK,
+            partial.rejected_spans,
+            partial.error_message,
+            raw=raw,
+        )
+
+
+def post(endpoint: str, payload: bytes, **headers: str) -> Reply:
+    """Send one request by HTTP; header names are given with underscores for hyphens."""
+    named = {"content-type": "application/x-protobuf"}
+    named |= {name.replace("_", "-"): value for name, value in headers.items()}
+    answer = httpx.post(f"http://{endpoint}/v1/traces", content=payload, headers=named, timeout=60)
+    raw = answer.content + repr(answer.headers.multi_items()).encode()
+    wait = answer.headers.get("retry-after")
+    if answer.status_code == httpx.codes.OK:
+        partial = ExportTraceServiceResponse.FromString(answer.content).partial_success
+        return Reply(200, partial.rejected_spans, partial.error_message, raw=raw)
+    text = status_pb2.Status.FromString(answer.content).message
+    return Reply(answer.status_code, 0, text, float(wait) if wait else None, raw)
+
+
+def numbered_spans(client: str, first: int, count: int, **extra: str) -> bytes:
+    """Return a request of ``count`` root spans, each of a trace of its own.
+
+    Each carries the attributes ``client`` and ``sequence`` (from ``first`` on) and ``extra``.
+    """
+    request = ExportTraceServiceRequest()
+    scope = request.resource_spans.add().scope_spans.add()
+    now = time.time_ns()
+    for sequence in range(first, first + count):
+        span = scope.spans.add(
+            trace_id=secrets.token_bytes(16),
+            span_id=secrets.token_bytes(8),
+            name="numbered",
+            start_time_unix_nano=now,
+            end_time_unix_nano=now + 1_000_000,
+        )
+        attribute = span.attributes.add(key="client")
+        attribute.value.string_value = client
+        attribute = span.attributes.add(key="sequence")
+        attribute.value.int_value = sequence
+        for key, value in extra.items():
+            attribute = span.attributes.add(key=key)
+            attribute.value.string_value = value
+    return request.SerializeToString()
+
+
+NUMBERED_SQL = """
+    SELECT attributes['client'] AS client, CAST(attributes['sequence'] AS BIGINT) AS sequence,
+           count(*) AS copies
+    FROM spans WHERE name = 'numbered' GROUP BY ALL
+"""
+
+
+@dataclass
+class Ledger:
+    """What was sent and what was acknowledged: (client, sequence) of every span."""
+
+    sent: set[tuple[str, int]] = field(default_factory=set)
+    acked: set[tuple[str, int]] = field(default_factory=set)
+    refusals: Counter[grpc.StatusCode | int] = field(default_factory=Counter)
+
+    def compare(self, rows: list[dict[str, object]]) -> Verdict:
+        """Hold the rows of ``NUMBERED_SQL`` against the ledger."""
+        copies = {(str(row["client"]), int(str(row["sequence"]))): row["copies"] for row in rows}
+        return Verdict(
+            sent=len(self.sent),
+            acked=len(self.acked),
+            stored=len(copies),
+            lost=len(self.acked - copies.keys()),
+            twice=sum(count != 1 for count in copies.values()),
+            phantom=len(copies.keys() - self.sent),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """Counts of spans: lost is acked but absent, phantom is stored but never sent."""
+
+    sent: int
+    acked: int
+    stored: int
+    lost: int
+    twice: int
+    phantom: int
+
+
+class Load:
+    """Clients that send numbered spans until told to stop; a refused batch is not sent again."""
+
+    def __init__(self, endpoint: str, *, clients: int = 2, batch: int = 25) -> None:
+        """Prepare the clients; nothing is sent yet."""
+        self.ledger = Ledger()
+        self._lock = threading.Lock()
+        self._stop = threading.Event()
+        self._moved = threading.Condition(self._lock)
+        self._threads = [
+            threading.Thread(target=self._send, args=(endpoint, f"client-{number}", batch))
+            for number in range(clients)
+        ]
+
+    def __enter__(self) -> Self:
+        """Start sending."""
+        for thread in self._threads:
+            thread.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        """Stop sending and wait for the last answers."""
+        self._stop.set()
+        for thread in self._threads:
+            thread.join()
+
+    def await_that(self, holds: Callable[[Ledger], bool], limit_s: float = 30) -> None:
+        """Return when the ledger satisfies the condition, checked after each answer."""
+        with self._moved:
+            assert self._moved.wait_for(lambda: holds(self.ledger), limit_s), "load is stuck"
+
+    def _send(self, endpoint: str, client: str, batch: int) -> None:
+        first = 0
+        with GrpcClient(endpoint) as connection:
+            while not self._stop.is_set():
+                spans = {(client, first + offset) for offset in range(batch)}
+                payload = numbered_spans(client, first, batch)
+                first += batch
+                with self._lock:
+                    self.ledger.sent |= spans
+                reply = connection.export(payload, limit_s=10)
+                with self._moved:
+                    if reply.ok:
+                        self.ledger.acked |= spans
+                    else:
+                        self.ledger.refusals[reply.code] += 1
+                    self._moved.notify_all()
+                if not reply.ok:
+                    self._stop.wait(0.02)  # a refusal costs nothing: leave the processor a turn
+
+
+def _refusal(error: grpc.RpcError) -> Reply:
+    metadata = dict(error.trailing_metadata() or ())
+    delay = None
+    if details := metadata.get(_DETAILS):
+        for item in status_pb2.Status.FromString(details).details:
+            info = error_details_pb2.RetryInfo()
+            if item.Unpack(info):
+                delay = info.retry_delay.seconds + info.retry_delay.nanos / 1e9
+    text = error.details() or ""
+    return Reply(error.code(), 0, text, delay, (text + repr(metadata)).encode())

@@ -15,6 +15,7 @@ import structlog
 
 from collector.model import telemetry as t
 from collector.model.errors import StartupError, StorageUnavailable
+from collector.model.schema import SPAN_SCHEMA
 from storage import environment as env
 from storage.environment import Environment
 from storage.files import (
@@ -33,9 +34,10 @@ if TYPE_CHECKING:
 
     from collector.model.batch import SpanBatch
     from collector.model.telemetry import Telemetry
-    from config.settings import JournalSettings
+    from config.exporters import JournalSettings
 
 _log = structlog.get_logger()
+_SCHEMA_FINGERPRINT: Final = fingerprint(SPAN_SCHEMA)
 _SEGMENTS_WITHIN_LIMIT: Final = 4  # so that truncation frees space before max_bytes is reached
 
 
@@ -110,7 +112,7 @@ class Journal:
                 segment = self._active or self._begin_segment(seq)
             except OSError as error:
                 raise self._unavailable(error) from error
-            parts = encode(batch, seq, segment.magic, fingerprint(segment.schema))
+            parts = encode(batch, seq, segment.magic, _SCHEMA_FINGERPRINT)
             size = sum(len(part) for part in parts)
             if self._total_bytes() + size > self._max_bytes:
                 msg = "journal is full: exporters.lake.journal.max_bytes is reached"

@@ -208,6 +208,17 @@ LAKE_EXPIRED_SPANS: Final = Metric(
     "Spans removed from the lake by retention.",
     ("reason",),
 )
+LAKE_QUARANTINED: Final = Metric(
+    "clearspan_lake_quarantined_files_total",
+    "counter",
+    "Lake files moved aside because they are damaged, or missing.",
+)
+LAKE_FAILURES: Final = Metric(
+    "clearspan_lake_failures_total",
+    "counter",
+    "Flushes and maintenance runs that failed and are tried again.",
+    ("operation",),
+)
 SERIES: Final = Metric(
     "clearspan_metric_series",
     "gauge",

@@ -1,0 +1,270 @@
+"""The lake: takes sampled spans, and makes them Parquet files that the manifest lists.
+
+``flush`` is the whole way: buffer, Parquet, manifest, and only then may the journal forget.
+"""
+
+from __future__ import annotations
+
+import secrets
+import threading
+from typing import TYPE_CHECKING, Final
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import structlog
+
+from collector.model import schema as s
+from collector.model import telemetry as t
+from collector.model.errors import StartupError, StorageUnavailable
+from storage import environment as env
+from storage.committed_rows import CommittedRows
+from storage.environment import Environment
+from storage.files import DirectoryLock, cause, remove_quietly
+from storage.lake_maintenance import Maintenance
+from storage.lake_tables import TIME_COLUMN, Part, split
+from storage.manifest import StagedFile
+from storage.manifest_recovery import STAGING, Opened, open_manifest, set_file_aside
+from storage.parquet import Facts, ParquetWriter
+from storage.repeating import Repeating
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from collector.model.batch import SpanBatch
+    from collector.model.telemetry import Telemetry
+    from config.exporters import LakeSettings
+    from storage.manifest_text import FileEntry
+
+_log = structlog.get_logger()
+_EXPORTER: Final = "lake"
+# How often a manifest is written only to say that batches are settled of which nothing was kept.
+_SETTLED_ONLY_S: Final = 5.0
+
+
+class Lake:
+    """A ``SpanStore``. ``append`` from the pipeline's thread, the rest from any.
+
+    Holds the lock on its data directory from construction until ``close``.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        settings: LakeSettings,
+        telemetry: Telemetry,
+        on_settled: Callable[[int], None],
+        *,
+        environment: Environment | None = None,
+    ) -> None:
+        """Open the lake in ``path / "lake"``, putting aside what is damaged.
+
+        ``on_settled`` is called with a batch number once everything up to it is durably decided
+        and stored; it must not raise. Raises ``StartupError`` naming the directory and the
+        reason when it cannot be used, or the pid of the process that uses it.
+        """
+        self._environment = environment or Environment()
+        self._directory = path / "lake"
+        self._settings = settings
+        self._telemetry = telemetry
+        self._on_settled = on_settled
+        self._lock = threading.Lock()
+        self._flushing = threading.Lock()
+        self._buffer: list[pa.Table] = []
+        self._pending_spans = self._pending_bytes = 0
+        self._has_failed = False
+        self._owner = DirectoryLock(path)
+        try:
+            opened = self._open()
+        except BaseException:
+            self._owner.close()
+            raise
+        self._manifest = opened.manifest
+        self._settled = self._durably_settled = self._manifest.state.settled_through
+        self._last_commit = self._environment.monotonic()
+        self._maintenance = Maintenance(
+            self._directory, settings, telemetry, opened.manifest, self._environment
+        )
+        self._maintenance.replaced.add(opened.replaced)
+        self._threads = (
+            Repeating("lake-flush", settings.flush_interval, self._tick, self._count_failure),
+            self._maintenance.thread(),
+        )
+        telemetry.sample(t.LAKE_FILES, lambda: len(self._files()))
+        telemetry.sample(t.LAKE_BYTES, lambda: sum(entry.bytes for entry in self._files()))
+
+    @property
+    def source_id(self) -> str:
+        """The lake's random name, the same over restarts."""
+        return self._manifest.state.source_id
+
+    @property
+    def settled_through(self) -> int:
+        """Every batch up to this number is decided and its kept rows are in the lake."""
+        return self._manifest.state.settled_through
+
+    @property
+    def next_seq(self) -> int:
+        """The least batch number that the lake has seen nothing of: the journal's ``first_seq``."""
+        highest = max((entry.max_seq for entry in self._files()), default=0)
+        return max(highest, self.settled_through) + 1
+
+    @property
+    def pending_spans(self) -> int:
+        """Spans appended and not yet committed."""
+        return self._pending_spans
+
+    @property
+    def pending_bytes(self) -> int:
+        """Bytes in memory of the spans appended and not yet committed."""
+        return self._pending_bytes
+
+    def drop_committed(self, batch: SpanBatch) -> SpanBatch:
+        """Return the rows of a replayed batch that were not in the lake when it was opened."""
+        return self._committed.drop_from(batch)
+
+    def append(self, batch: SpanBatch, settled_through: int) -> None:
+        """Take kept rows for the next flush; see ``SpanStore``. Rows must come from the journal."""
+        with self._lock:
+            if len(batch):
+                self._buffer.append(batch.table)
+                self._pending_spans += len(batch)
+                self._pending_bytes += batch.table.nbytes
+            self._settled = max(self._settled, settled_through)
+
+    def check_capacity(self) -> None:
+        """Raise ``StorageUnavailable`` when ``max_pending_bytes`` wait to be flushed."""
+        if self._pending_bytes >= self._settings.max_pending_bytes:
+            msg = "lake is behind: exporters.lake.max_pending_bytes is reached"
+            raise StorageUnavailable(msg)
+
+    def start(self) -> None:
+        """Begin to flush, compact and expire in the background."""
+        for thread in self._threads:
+            thread.start()
+
+    def close(self) -> bool:
+        """Stop the background work, flush, and give up the directory; return as ``flush`` does."""
+        for thread in self._threads:
+            thread.stop()
+        try:
+            return self.flush()
+        finally:
+            self._owner.close()
+
+    def flush(self) -> bool:
+        """Commit everything appended so far; False when the disk refused (it is kept in memory)."""
+        with self._flushing:
+            with self._lock:
+                tables, settled = self._buffer, self._settled
+                rows, size = self._pending_spans, self._pending_bytes
+                self._buffer = []
+            if not tables and settled <= self._durably_settled:
+                return True
+            try:
+                is_durable = self._commit(tables, settled)
+            except BaseException as error:
+                with self._lock:
+                    self._buffer = tables + self._buffer
+                if not isinstance(error, OSError):
+                    raise
+                self._report_failure(error, rows)
+                return False
+            with self._lock:
+                self._pending_spans -= rows
+                self._pending_bytes -= size
+            self._report_success(rows)
+            self._environment.reached(env.FLUSH_COMMITTED)
+            if is_durable:
+                self._durably_settled = settled
+                self._on_settled(settled)
+            return True
+
+    def maintain(self) -> None:
+        """Expire, compact and unlink now, as the background thread does from time to time."""
+        self._maintenance.run()
+
+    def _open(self) -> Opened:
+        try:
+            opened = open_manifest(self._directory, self._environment, self._telemetry)
+            state = opened.manifest.state
+            damaged: list[FileEntry] = []
+            self._committed = CommittedRows(
+                self._directory, state.files.values(), state.settled_through, damaged.append
+            )
+            if damaged:
+                opened.manifest.commit(remove={entry.path for entry in damaged})
+        except OSError as error:
+            msg = f"lake {self._directory}: {cause(error)}"
+            raise StartupError(msg) from error
+        for entry in damaged:
+            set_file_aside(self._directory, entry, self._telemetry)
+        return opened
+
+    def _files(self) -> list[FileEntry]:
+        return list(self._manifest.state.files.values())
+
+    def _tick(self) -> None:
+        """Flush if there are rows; if batches were only settled, not more often than need be."""
+        waited = self._environment.monotonic() - self._last_commit
+        if self._buffer or (self._settled > self._durably_settled and waited >= _SETTLED_ONLY_S):
+            self.flush()
+
+    def _commit(self, tables: list[pa.Table], settled: int) -> bool:
+        started = self._environment.monotonic()
+        staged: list[StagedFile] = []
+        try:
+            if tables:
+                parts = list(split(pa.concat_tables(tables), int(self._environment.now() * 1e6)))
+                for part in parts:  # over files
+                    staged.append(self._stage(part, len(parts)))
+                    self._maintenance.note_flush(part.partition)
+                self._environment.reached(env.PARQUET_WRITTEN)
+            is_durable = self._manifest.commit(add=staged, settled_through=settled)
+        except BaseException:
+            remove_quietly([file.path for file in staged])
+            raise
+        self._last_commit = self._environment.monotonic()
+        self._telemetry.observe(t.LAKE_FLUSH_SECONDS, self._last_commit - started)
+        return is_durable
+
+    def _stage(self, part: Part, parts: int) -> StagedFile:
+        state = self._manifest.state
+        times = pc.min_max(part.rows.column(TIME_COLUMN[part.table]).cast(pa.int64()))
+        seqs = pc.min_max(part.rows.column(s.BATCH_SEQ))
+        facts = Facts(
+            source_id=state.source_id,
+            rows=part.rows.num_rows,
+            min_start_us=times["min"].as_py() or 0,
+            max_start_us=times["max"].as_py() or 0,
+            min_seq=seqs["min"].as_py() or 0,
+            max_seq=seqs["max"].as_py() or 0,
+            settled_before=state.settled_through,
+            parts=parts,
+        )
+        path = self._directory / STAGING / f"{secrets.token_hex(8)}.parquet"
+        writer = ParquetWriter(path, part.table, facts)
+        try:
+            writer.write(part.rows)
+            size = writer.close()
+        except BaseException:
+            writer.abort()
+            raise
+        return StagedFile(path, part.table, part.partition, size, facts)
+
+    def _report_success(self, rows: int) -> None:
+        self._telemetry.add(t.STORED_SPANS, rows)
+        self._telemetry.add(t.SENT, rows, _EXPORTER)
+        if self._has_failed:
+            self._has_failed = False
+            _log.info("lake flush succeeds again", rows=rows)
+
+    def _report_failure(self, error: OSError, rows: int) -> None:
+        self._telemetry.add(t.SEND_FAILED, rows, _EXPORTER)
+        self._telemetry.add(t.LAKE_FAILURES, 1, "flush")
+        if not self._has_failed:
+            self._has_failed = True
+            _log.error("lake flush fails", directory=str(self._directory), cause=cause(error))
+
+    def _count_failure(self) -> None:
+        self._telemetry.add(t.LAKE_FAILURES, 1, "flush")

@@ -1,0 +1,159 @@
+"""What keeps a lake small and its files few: retention, compaction, unlinking; one slow thread."""
+
+from __future__ import annotations
+
+import os
+import secrets
+import threading
+from typing import TYPE_CHECKING, Final
+
+import pyarrow as pa
+import structlog
+
+from collector.model import telemetry as t
+from storage import environment as env
+from storage.compaction import DamagedInputError, Merge, merge_files, merged_facts, plan_merges
+from storage.files import cause
+from storage.lake_tables import SPANS
+from storage.manifest_recovery import STAGING, set_file_aside
+from storage.repeating import Repeating
+from storage.replaced_files import ReplacedFiles
+from storage.retention import expired_files
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from collector.model.telemetry import Telemetry
+    from config.exporters import LakeSettings
+    from storage.environment import Environment
+    from storage.manifest import Manifest
+
+_log = structlog.get_logger()
+_QUIET_AFTER_S: Final = 600.0
+_INTERVAL_WITHOUT_COMPACTION_S: Final = 30.0
+_NICENESS: Final = 10
+
+
+class Maintenance:
+    """Retention, compaction and unlinking of one lake; ``run`` is called by one thread only."""
+
+    def __init__(
+        self,
+        directory: Path,
+        settings: LakeSettings,
+        telemetry: Telemetry,
+        manifest: Manifest,
+        environment: Environment,
+    ) -> None:
+        """Nothing runs yet; ``replaced`` takes files that other parts let go of."""
+        self.replaced: Final = ReplacedFiles(
+            directory, manifest, settings.unlink_grace, environment
+        )
+        self._directory = directory
+        self._settings = settings
+        self._telemetry = telemetry
+        self._manifest = manifest
+        self._environment = environment
+        self._last_flush: dict[str, float] = {}
+        self._running = threading.Lock()
+        self._is_stopping = threading.Event()
+        self._has_failed = False
+
+    def note_flush(self, partition: str) -> None:
+        """Remember that an hour is being written to, so that it is not merged to the end."""
+        self._last_flush[partition] = self._environment.monotonic()
+
+    def thread(self) -> Repeating:
+        """Return the thread that calls ``run``, at low priority."""
+        interval = self._settings.compaction.interval or _INTERVAL_WITHOUT_COMPACTION_S
+        return Repeating(
+            "lake-maintenance",
+            interval,
+            self.run,
+            self._count_failure,
+            on_start=_lower_priority,
+            is_stopping=self._is_stopping,
+        )
+
+    def run(self) -> None:
+        """Expire, merge until there is nothing to merge, unlink; a full disk ends it quietly."""
+        with self._running:
+            try:
+                self._expire()
+                if self._settings.compaction.interval:
+                    self._compact()
+                self.replaced.unlink_due()
+            except OSError as error:
+                self._count_failure()
+                if not self._has_failed:
+                    self._has_failed = True
+                    _log.warning("lake maintenance fails", cause=cause(error))
+            else:
+                self._has_failed = False
+
+    def _expire(self) -> None:
+        state = self._manifest.state
+        expired = expired_files(
+            state.files.values(),
+            self._settings.retention,
+            self._environment.now(),
+            state.settled_through,
+        )
+        if not expired or not self._commit_removal(set(expired)):
+            return
+        for path, reason in expired.items():  # over files
+            if state.files[path].table == SPANS:
+                self._telemetry.add(t.LAKE_EXPIRED_SPANS, state.files[path].rows, reason)
+
+    def _commit_removal(self, paths: set[str]) -> bool:
+        is_durable = self._manifest.commit(remove=paths)
+        # Not durable: a power loss brings the old manifest back, so its files must stay. The next
+        # start finds them, and lets them go if they are not in the manifest then.
+        if is_durable:
+            self.replaced.add(paths)
+        return True
+
+    def _compact(self) -> None:
+        while merges := self._plan():
+            for merge in merges:  # over hours
+                if self._is_stopping.is_set():
+                    return
+                self._merge(merge)
+        pa.default_memory_pool().release_unused()
+
+    def _plan(self) -> list[Merge]:
+        now = self._environment.monotonic()
+        self._last_flush = {
+            partition: at
+            for partition, at in list(self._last_flush.items())
+            if now - at < _QUIET_AFTER_S
+        }
+        files = self._manifest.state.files.values()
+        quiet = {entry.partition for entry in files} - self._last_flush.keys()
+        return plan_merges(files, self._settings.compaction, quiet)
+
+    def _merge(self, merge: Merge) -> None:
+        state = self._manifest.state
+        facts = merged_facts(merge, state.source_id, state.settled_through)
+        path = self._directory / STAGING / f"{secrets.token_hex(8)}.parquet"
+        inputs = {entry.path for entry in merge.inputs}
+        try:
+            staged = merge_files(self._directory, path, merge, facts)
+        except DamagedInputError as error:
+            self._manifest.commit(remove={error.entry.path})
+            set_file_aside(self._directory, error.entry, self._telemetry)
+            return
+        self._environment.reached(env.MERGE_WRITTEN)
+        is_durable = self._manifest.commit(add=[staged], remove=inputs)
+        self._environment.reached(env.MERGE_COMMITTED)
+        if is_durable:
+            self.replaced.add(inputs)
+        self._telemetry.add(t.LAKE_COMPACTIONS)
+
+    def _count_failure(self) -> None:
+        self._telemetry.add(t.LAKE_FAILURES, 1, "maintenance")
+
+
+def _lower_priority() -> None:
+    """Let the pipeline's threads go first (on Linux a thread has a niceness of its own)."""
+    os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), _NICENESS)

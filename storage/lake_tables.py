@@ -1,0 +1,149 @@
+"""The lake's two tables: their columns, and how a span batch is split into them by hour."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Final
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from collector.model import schema as s
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from numpy.typing import NDArray
+
+SPANS: Final = "spans"
+SPAN_EVENTS: Final = "span_events"
+TIME: Final = "time"
+
+SPANS_SCHEMA: Final = pa.schema([field for field in s.SPAN_SCHEMA if field.name != s.EVENTS])
+SPAN_EVENTS_SCHEMA: Final = pa.schema(
+    [
+        pa.field(s.TRACE_ID, pa.binary(16)),
+        pa.field(s.SPAN_ID, pa.binary(8)),
+        pa.field(s.SERVICE_NAME, pa.string()),
+        pa.field(TIME, s.TIMESTAMP),
+        pa.field("time_unix_nano", pa.int64()),
+        pa.field("event_idx", pa.int32()),
+        pa.field(s.NAME, pa.string()),
+        pa.field("exception_type", pa.string()),
+        pa.field("exception_message", pa.string()),
+        pa.field("exception_stacktrace", pa.string()),
+        pa.field(s.ATTRIBUTES, s.STRING_MAP),
+        pa.field(s.NON_STRING_TYPES, s.STRING_MAP),
+        pa.field(s.DROPPED_ATTRIBUTES_COUNT, pa.int64()),
+        pa.field(s.SAMPLE_WEIGHT, pa.float64()),
+        pa.field(s.SOURCE_ID, pa.string()),
+        pa.field(s.BATCH_SEQ, pa.int64()),
+    ],
+)
+TABLES: Final = {SPANS: SPANS_SCHEMA, SPAN_EVENTS: SPAN_EVENTS_SCHEMA}
+TIME_COLUMN: Final = {SPANS: s.START_TIME, SPAN_EVENTS: TIME}
+
+_HOUR_US: Final = 3_600_000_000
+_DAY_US: Final = 24 * _HOUR_US
+_YEAR_2000_US: Final = 946_684_800_000_000
+# A flush covers a second or two, so honest spans fall into one or two hours, and a sender that
+# makes times up must not make thousands of files: further hours go to the hour of arrival.
+_MOST_HOURS: Final = 8
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """Rows of one table and one hour, at least one, in the order they arrived."""
+
+    table: str
+    partition: str
+    rows: pa.Table
+
+
+def split(spans: pa.Table, now_us: int) -> Iterator[Part]:
+    """Split rows of ``SPAN_SCHEMA`` into both tables' parts by hour of ``start_time``.
+
+    An event goes to its span's hour. A start before 2000 or more than a day after arrival is no
+    time to sort by: the hour of arrival is taken. ``now_us`` stands in for a missing arrival.
+    """
+    spans = spans.combine_chunks()
+    hours = _hours(spans, now_us)
+    events, parents = _events(spans)
+    tables = {SPANS: (spans.drop_columns([s.EVENTS]), hours), SPAN_EVENTS: (events, hours[parents])}
+    for table, (rows, row_hours) in tables.items():
+        for hour in np.unique(row_hours).tolist():  # over hours, at most nine
+            mine = row_hours == hour
+            part = rows if mine.all() else rows.filter(pa.array(mine))
+            yield Part(table, partition_of(hour), part)
+
+
+def partition_of(hour: int) -> str:
+    """Return the directory of an hour, counted from 1970."""
+    return datetime.fromtimestamp(hour * 3600, UTC).strftime("date=%Y-%m-%d/hour=%H")
+
+
+def partition_end_s(partition: str) -> float:
+    """Return when a partition's hour ends, seconds since 1970."""
+    start = datetime.strptime(partition, "date=%Y-%m-%d/hour=%H").replace(tzinfo=UTC)
+    return start.timestamp() + 3600
+
+
+def align(table: pa.Table, schema: pa.Schema) -> pa.Table:
+    """Return the rows in this schema: columns the file did not have yet are null."""
+    if table.schema.equals(schema):
+        return table
+    columns = [
+        table.column(field.name).cast(field.type)
+        if field.name in table.column_names
+        else pa.nulls(table.num_rows, field.type)
+        for field in schema
+    ]
+    return pa.Table.from_arrays(columns, schema=schema)
+
+
+def _hours(spans: pa.Table, now_us: int) -> NDArray[np.int64]:
+    start = _micros(spans.column(s.START_TIME), now_us)
+    ingest = _micros(spans.column(s.INGEST_TIME), now_us)
+    is_nonsense = (start < _YEAR_2000_US) | (start > ingest + _DAY_US)
+    hours: NDArray[np.int64] = np.where(is_nonsense, ingest, start) // _HOUR_US
+    distinct, counts = np.unique(hours, return_counts=True)
+    if len(distinct) > _MOST_HOURS:
+        usual = distinct[np.argsort(counts)[-_MOST_HOURS:]]
+        hours = np.where(np.isin(hours, usual), hours, now_us // _HOUR_US)
+    return hours
+
+
+def _micros(column: pa.ChunkedArray, missing: int) -> NDArray[np.int64]:
+    values: NDArray[np.int64] = column.cast(pa.int64()).fill_null(missing).to_numpy()
+    return values
+
+
+def _events(spans: pa.Table) -> tuple[pa.Table, NDArray[np.int64]]:
+    """Return one row an event, and the row number of each one's span."""
+    lists = spans.column(s.EVENTS).combine_chunks()
+    parents = pc.list_parent_indices(lists)
+    event = pc.list_flatten(lists)
+    span_rows = parents.to_numpy().astype(np.int64)
+    nanos = event.field("time_unix_nano")
+    attributes = event.field("attributes")
+    lengths = pc.list_value_length(lists).fill_null(0).to_numpy()
+    first = np.cumsum(lengths) - lengths
+    position = np.arange(len(span_rows)) - first[span_rows]
+    columns = {
+        TIME: pa.array(nanos.fill_null(0).to_numpy() // 1000, pa.int64()).cast(s.TIMESTAMP),
+        "time_unix_nano": nanos,
+        "event_idx": pa.array(position, pa.int32()),
+        s.NAME: event.field("name"),
+        "exception_type": pc.map_lookup(attributes, "exception.type", "first"),
+        "exception_message": pc.map_lookup(attributes, "exception.message", "first"),
+        "exception_stacktrace": pc.map_lookup(attributes, "exception.stacktrace", "first"),
+        s.ATTRIBUTES: attributes,
+        s.NON_STRING_TYPES: event.field("non_string_types"),
+        s.DROPPED_ATTRIBUTES_COUNT: event.field("dropped_attributes_count"),
+    }
+    of_span = [s.TRACE_ID, s.SPAN_ID, s.SERVICE_NAME, s.SAMPLE_WEIGHT, s.SOURCE_ID, s.BATCH_SEQ]
+    columns.update({name: spans.column(name).take(parents) for name in of_span})
+    arrays = [columns[field.name] for field in SPAN_EVENTS_SCHEMA]
+    return pa.Table.from_arrays(arrays, schema=SPAN_EVENTS_SCHEMA), span_rows

@@ -1,0 +1,142 @@
+"""The one point at which files become part of the lake, or stop being part of it.
+
+Commit order: rename the new files, fsync their directories, write the manifest beside the old
+one, fsync, rename over it, the same with the copy, fsync the directory. Readers see one generation
+or the next, never a mixture.
+"""
+
+from __future__ import annotations
+
+import secrets
+import threading
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+import structlog
+
+from storage import environment as env
+from storage.files import (
+    cause,
+    make_directories,
+    remove_quietly,
+    replace_file,
+    sync_directory,
+)
+from storage.manifest_text import FileEntry, ManifestState, render
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Sequence
+    from pathlib import Path
+
+    from storage.environment import Environment
+    from storage.parquet import Facts
+
+MANIFEST: Final = "_manifest.json"
+MANIFEST_COPY: Final = "_manifest.copy.json"
+
+_log = structlog.get_logger()
+
+
+@dataclass(frozen=True, slots=True)
+class StagedFile:
+    """A complete, fsynced Parquet file that no reader knows yet."""
+
+    path: Path
+    table: str
+    partition: str
+    size_bytes: int
+    facts: Facts
+
+    def entry(self, generation: int) -> FileEntry:
+        """Return what the manifest will say; the generation is in the name for recovery."""
+        name = f"{generation:012d}-{secrets.token_hex(4)}.parquet"
+        return FileEntry(
+            path=f"{self.table}/{self.partition}/{name}",
+            table=self.table,
+            rows=self.facts.rows,
+            bytes=self.size_bytes,
+            min_start_us=self.facts.min_start_us,
+            max_start_us=self.facts.max_start_us,
+            min_seq=self.facts.min_seq,
+            max_seq=self.facts.max_seq,
+        )
+
+
+class Manifest:
+    """The committed state of a lake; thread-safe."""
+
+    def __init__(
+        self,
+        directory: Path,
+        state: ManifestState,
+        next_generation: int,
+        environment: Environment,
+    ) -> None:
+        """Go on from a state. ``next_generation`` is above that of any file in the directory."""
+        self._directory = directory
+        self._state = state
+        self._next_generation = next_generation
+        self._environment = environment
+        self.lock: Final = threading.RLock()
+
+    @property
+    def state(self) -> ManifestState:
+        """The newest committed generation; its ``files`` must not be changed."""
+        return self._state
+
+    def commit(
+        self,
+        add: Sequence[StagedFile] = (),
+        remove: Collection[str] = (),
+        settled_through: int = 0,
+    ) -> bool:
+        """Add and remove files and raise ``settled_through`` in one step.
+
+        Returns whether the step also survives a power loss: only then may journal segments and
+        replaced files be dropped. Raises OSError; then nothing is committed and the staged files
+        are gone.
+        """
+        with self.lock:
+            generation = self._next_generation
+            self._next_generation += 1
+            entries = [staged.entry(generation) for staged in add]
+            files = {path: e for path, e in self._state.files.items() if path not in remove}
+            files.update({entry.path: entry for entry in entries})
+            state = ManifestState(
+                generation=generation,
+                source_id=self._state.source_id,
+                settled_through=max(settled_through, self._state.settled_through),
+                files=files,
+            )
+            text = render(state, self._environment.now())
+            try:
+                self._move_in(add, entries)
+                replace_file(self._directory / MANIFEST, text)
+            except OSError:
+                remove_quietly([self._directory / entry.path for entry in entries])
+                remove_quietly([staged.path for staged in add])
+                raise
+            self._state = state
+            self._environment.reached(env.MANIFEST_RENAMED)
+            return self._make_lasting(text)
+
+    def _move_in(self, add: Sequence[StagedFile], entries: Sequence[FileEntry]) -> None:
+        targets = [self._directory / entry.path for entry in entries]
+        for staged, target in zip(add, targets, strict=True):  # over files
+            make_directories(target.parent)
+            staged.path.rename(target)
+        for directory in {target.parent for target in targets}:
+            sync_directory(directory)
+        if targets:
+            self._environment.reached(env.PARQUET_RENAMED)
+
+    def _make_lasting(self, text: bytes) -> bool:
+        """Write the copy that stands in for a damaged manifest, and sync both names."""
+        try:
+            replace_file(self._directory / MANIFEST_COPY, text)
+            self._environment.reached(env.MANIFEST_COPIED)
+            sync_directory(self._directory)
+        except OSError as error:
+            _log.warning("manifest is committed but not durable yet", cause=cause(error))
+            return False
+        return True

@@ -1,0 +1,106 @@
+"""The manifest as text: the list of files that are the lake, with a checksum at its end.
+
+The format is a contract with readers in other processes; docs/storage.md describes it.
+"""
+
+from __future__ import annotations
+
+import json
+import zlib
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from functools import cached_property
+from typing import Any, Final
+
+from storage.lake_tables import SPAN_EVENTS, SPANS
+
+FORMAT_VERSION: Final = 1
+_CHECKSUM: Final = ',"checksum":"crc32:'
+
+
+class ManifestDamagedError(Exception):
+    """The text is no manifest as it was written; never leaves storage."""
+
+
+class NewerManifestError(Exception):
+    """A later version of clearspan wrote the manifest; never leaves storage."""
+
+
+@dataclass(frozen=True)
+class FileEntry:
+    """One committed Parquet file; ``path`` is relative to the lake directory."""
+
+    path: str
+    table: str
+    rows: int
+    bytes: int
+    min_start_us: int
+    max_start_us: int
+    min_seq: int
+    max_seq: int
+
+    @property
+    def partition(self) -> str:
+        """The directory of the file's hour, without the table's."""
+        return self.path.split("/", 1)[1].rsplit("/", 1)[0]
+
+    @cached_property
+    def text(self) -> str:
+        """The entry as JSON, made once: a manifest of 1,000 files is written every flush."""
+        return json.dumps({name: getattr(self, name) for name in _FIELDS}, separators=(",", ":"))
+
+
+_FIELDS: Final = tuple(FileEntry.__dataclass_fields__)
+
+
+@dataclass(frozen=True, slots=True)
+class ManifestState:
+    """What one generation of the manifest says."""
+
+    generation: int
+    source_id: str
+    settled_through: int
+    files: dict[str, FileEntry]
+
+
+def empty_path(table: str) -> str:
+    """Return the path of the table's file without rows, first in its list."""
+    return f"{table}/_empty.parquet"
+
+
+def render(state: ManifestState, now_s: float) -> bytes:
+    """Return the manifest's text."""
+    lists = {table: [empty_path(table)] for table in (SPANS, SPAN_EVENTS)}
+    for entry in state.files.values():  # over files
+        lists[entry.table].append(entry.path)
+    head = json.dumps(
+        {
+            "format_version": FORMAT_VERSION,
+            "generation": state.generation,
+            "source_id": state.source_id,
+            "settled_through": state.settled_through,
+            "updated": datetime.fromtimestamp(now_s, UTC).isoformat(),
+            **lists,
+        },
+        separators=(",", ":"),
+    )
+    files = ",".join(entry.text for entry in state.files.values())
+    body = f'{head[:-1]},"files":[{files}]'.encode()
+    return body + f'{_CHECKSUM}{zlib.crc32(body):08x}"}}\n'.encode()
+
+
+def parse(content: bytes) -> ManifestState:
+    """Read a manifest; raises ``ManifestDamagedError`` or ``NewerManifestError``."""
+    body, found, rest = content.rpartition(_CHECKSUM.encode())
+    if not found or rest != f'{zlib.crc32(body):08x}"}}\n'.encode():
+        raise ManifestDamagedError("checksum")
+    values: dict[str, Any] = json.loads(body + b"}")
+    if values["format_version"] != FORMAT_VERSION:
+        raise NewerManifestError(str(values["format_version"]))
+    entries = [FileEntry(**{name: file[name] for name in _FIELDS}) for file in values["files"]]
+    return ManifestState(
+        generation=values["generation"],
+        source_id=values["source_id"],
+        settled_through=values["settled_through"],
+        files={entry.path: entry for entry in entries},
+    )

@@ -1,0 +1,167 @@
+"""Parquet as the lake writes and reads it.
+
+zstd level 1: level 3 costs 6 % more CPU for 2 % fewer bytes. Statistics on flat columns only and
+no dictionary on ids and times: 1.92 us a span against 2.30, and smaller (20k rows, 84 columns).
+Every file says what it holds, so that a lost manifest can be rebuilt from files alone.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any, Final, Self
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from collector.model import schema as s
+from storage.files import sync_file
+from storage.lake_tables import TABLES, TIME
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+ROW_GROUP_ROWS: Final = 32_768
+_FACTS_KEY: Final = "clearspan.facts"
+_BLOOM_FPP: Final = 0.01
+_NO_DICTIONARY: Final = frozenset(
+    {
+        s.TRACE_ID,
+        s.SPAN_ID,
+        s.PARENT_SPAN_ID,
+        s.START_TIME,
+        s.START_TIME_UNIX_NANO,
+        s.DURATION_NS,
+        TIME,
+        "time_unix_nano",
+        "links.list.element.trace_id",
+        "links.list.element.span_id",
+    },
+)
+# random values: a minimum and a maximum exclude nothing, the Bloom filter does
+_NO_STATISTICS: Final = frozenset({s.TRACE_ID, s.SPAN_ID, s.PARENT_SPAN_ID})
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """What a file holds, written into the file itself.
+
+    ``settled_before`` is the manifest's ``settled_through`` when the file was written: a safe
+    lower bound. ``parts`` is how many files are committed together with this one; ``replaces``
+    are the files whose rows a merge put into this one.
+    """
+
+    source_id: str
+    rows: int
+    min_start_us: int
+    max_start_us: int
+    min_seq: int
+    max_seq: int
+    settled_before: int
+    parts: int = 1
+    replaces: tuple[str, ...] = ()
+
+    @classmethod
+    def from_json(cls, text: str | bytes) -> Self:
+        """Read facts; raises ValueError when the text holds something else."""
+        values: dict[str, Any] = json.loads(text)
+        values["replaces"] = tuple(values.get("replaces", ()))
+        try:
+            return cls(**values)
+        except TypeError as error:
+            raise ValueError("not the facts of a lake file") from error
+
+
+def leaf_paths(schema: pa.Schema) -> list[str]:
+    """Return the Parquet path of every leaf column, nested ones with dots."""
+    sink = pa.BufferOutputStream()
+    pq.write_table(schema.empty_table(), sink)
+    parquet = pq.ParquetFile(pa.BufferReader(sink.getvalue())).schema
+    return [parquet.column(i).path for i in range(len(parquet))]  # over columns
+
+
+_LEAVES: Final = {table: leaf_paths(schema) for table, schema in TABLES.items()}
+
+
+class ParquetWriter:
+    """One new file of a lake table; rows come in any number of pieces, in their final order."""
+
+    def __init__(self, path: Path, table: str, facts: Facts) -> None:
+        """Open the file. Raises OSError."""
+        self._path = path
+        self._schema = TABLES[table]
+        leaves = _LEAVES[table]
+        self._sink = pa.OSFile(str(path), "wb")
+        try:
+            self._writer = pq.ParquetWriter(
+                self._sink,
+                self._schema,
+                compression="zstd",
+                compression_level=1,
+                store_schema=False,
+                use_dictionary=[leaf for leaf in leaves if leaf not in _NO_DICTIONARY],
+                write_statistics=[
+                    leaf for leaf in leaves if "." not in leaf and leaf not in _NO_STATISTICS
+                ],
+                write_page_index=True,
+                write_page_checksum=True,
+                bloom_filter_options={
+                    s.TRACE_ID: {
+                        "ndv": max(1, min(facts.rows, ROW_GROUP_ROWS)),
+                        "fpp": _BLOOM_FPP,
+                    },
+                },
+            )
+            self._writer.add_key_value_metadata({_FACTS_KEY: json.dumps(asdict(facts))})
+        except BaseException:
+            self._sink.close()
+            raise
+
+    def write(self, rows: pa.Table) -> None:
+        """Add rows, in row groups of their own; raises OSError."""
+        self._writer.write_table(rows, row_group_size=ROW_GROUP_ROWS)
+
+    def close(self) -> int:
+        """Finish the file, make its content durable and return its size; raises OSError."""
+        self._writer.close()
+        self._sink.close()
+        sync_file(self._path)
+        return self._path.stat().st_size
+
+    def abort(self) -> None:
+        """Close and unlink what there is of the file."""
+        for part in (self._writer, self._sink):
+            try:
+                part.close()
+            except (OSError, pa.ArrowException):
+                continue  # the disk is full still; the file goes away all the same
+        self._path.unlink(missing_ok=True)
+
+
+def read_facts(path: Path) -> Facts:
+    """Return what a file says it holds; raises OSError or ValueError when it is no lake file."""
+    with pq.ParquetFile(path) as file:
+        metadata = file.metadata.metadata or {}
+        facts = Facts.from_json(metadata.get(_FACTS_KEY.encode(), b"{}"))
+        if facts.rows != file.metadata.num_rows:
+            raise ValueError("row count")
+    return facts
+
+
+def is_whole(path: Path, size_bytes: int) -> bool:
+    """Check size and end mark of a file: finds a missing, cut or overwritten one, not a flip."""
+    try:
+        with path.open("rb") as file:
+            if path.stat().st_size != size_bytes:
+                return False
+            file.seek(-4, 2)
+            return file.read() == b"PAR1"
+    except FileNotFoundError:
+        return False
+
+
+def empty_file(table: str) -> bytes:
+    """Return a Parquet file with the table's columns and no rows."""
+    sink = pa.BufferOutputStream()
+    pq.write_table(TABLES[table].empty_table(), sink, store_schema=False)
+    return sink.getvalue().to_pybytes()

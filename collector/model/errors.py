@@ -18,6 +18,10 @@ class StartupError(ClearspanError):
     """A resource needed at start is not to be had (port, directory); exit code 2."""
 
 
+class QueryError(ClearspanError):
+    """A query cannot be answered: wrong SQL or no lake. The text is for whoever wrote the query."""
+
+
 class PermanentError(ClearspanError):
     """Sending the same bytes again cannot help: gRPC INVALID_ARGUMENT, HTTP 400."""
 

@@ -1,0 +1,209 @@
+"""A query's rows as a terminal table, JSON, CSV or Parquet."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from collections import Counter
+from dataclasses import dataclass
+from decimal import Decimal
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final, Literal, Self
+
+import duckdb
+import pyarrow as pa
+import pyarrow.compute as pc
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from collector.model.errors import QueryError
+from storage.sql_views import quote
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from typing import BinaryIO, TextIO
+
+Format = Literal["table", "json", "csv", "parquet"]
+FORMATS: Final[tuple[Format, ...]] = ("table", "json", "csv", "parquet")
+
+_COPY_OPTIONS: Final = {
+    "json": "FORMAT json, ARRAY true",
+    "csv": "FORMAT csv, HEADER true",
+    "parquet": "FORMAT parquet, COMPRESSION zstd",
+}
+_MOST_ROWS: Final = 40
+_MOST_RECORDS: Final = 5
+_CELL_CHARS: Final = 60
+# What a column needs at least, in characters: a trace id whole, the start of a map.
+_SCALAR: Final = 32
+_NESTED: Final = 20
+_GAP: Final = 3
+# Span names come from anywhere: a terminal must not obey what is in them.
+_CONTROLS: Final = {
+    code: f"\\x{code:02x}" for code in (*range(0x20), *range(0x7F, 0xA0)) if chr(code) not in "\n\t"
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """All rows of a query; column names are distinct."""
+
+    table: pa.Table
+
+    @classmethod
+    def of(cls, table: pa.Table) -> Self:
+        """Return the rows as a result; a repeated column name gets a number."""
+        seen: Counter[str] = Counter()
+        names = []
+        for name in table.column_names:  # over columns
+            names.append(f"{name}_{seen[name]}" if seen[name] else name)
+            seen[name] += 1
+        return cls(table.rename_columns(names))
+
+    def __len__(self) -> int:
+        """Return the number of rows."""
+        return int(self.table.num_rows)
+
+    def write(self, output: BinaryIO, form: Format) -> None:
+        """Write the whole result as UTF-8 text or Parquet bytes; ``table`` is 120 wide.
+
+        Raises QueryError when it cannot be written in this format.
+        """
+        if form == "table":
+            with tempfile.TemporaryFile("w+", encoding="utf-8") as text:
+                self.show(text, width=120)
+                text.seek(0)
+                output.write(text.read().encode())
+            return
+        with tempfile.TemporaryDirectory(prefix="clearspan-") as directory:
+            path = Path(directory) / "result"
+            self._copy(path, form)
+            with path.open("rb") as file:
+                shutil.copyfileobj(file, output)
+
+    def show(self, output: TextIO, *, width: int | None = None) -> None:
+        """Print the first rows for a person; a last line says how many there are.
+
+        ``width`` in characters; None asks the terminal.
+        """
+        console = Console(file=output, width=width, highlight=False)
+        rows = len(self)
+        cells = list(self._cells(min(rows, _MOST_ROWS)))
+        widths = self._least_widths(cells)
+        if rows == 1 or (rows and sum(widths) + _GAP * len(widths) > console.width):
+            cells = cells[:_MOST_RECORDS]
+            self._show_records(console, cells)
+        else:
+            self._show_table(console, cells, widths)
+        shown = len(cells)
+        more = f" ({shown:,} shown; --format csv or json writes all)" if shown < rows else ""
+        console.print(f"{rows:,} row{'' if rows == 1 else 's'}{more}", markup=False)
+
+    def _show_table(
+        self, console: Console, cells: list[tuple[str, ...]], widths: list[int]
+    ) -> None:
+        grid = Table(show_edge=False, pad_edge=False)
+        for field, width in zip(self.table.schema, widths, strict=True):  # over columns
+            grid.add_column(
+                Text(_printable(field.name)),
+                justify="right" if _is_number(field.type) else "left",
+                overflow="ellipsis",
+                no_wrap=True,
+                min_width=width,
+            )
+        for row in cells:  # over the few rows shown
+            grid.add_row(*[Text(_cut(cell, _CELL_CHARS)) for cell in row])
+        console.print(grid)
+
+    def _show_records(self, console: Console, cells: list[tuple[str, ...]]) -> None:
+        """Print rows as blocks of ``name  value`` lines, empty ones left out; one row is whole."""
+        whole = len(self) == 1
+        names = [_printable(name) for name in self.table.column_names]
+        widest = max(map(len, names), default=0)
+        room = max(console.width - widest - 2, 10)
+        for number, row in enumerate(cells, 1):  # over the few rows shown
+            if not whole:
+                console.print(Text(f"── row {number} ──"))
+            for name, cell in zip(names, row, strict=True):
+                if cell:
+                    value = cell if whole else _cut(cell, room)
+                    gap = "\n" if "\n" in value else "  "
+                    console.print(Text(f"{name:<{widest}}{gap}{value}"), soft_wrap=True)
+
+    def _least_widths(self, cells: list[tuple[str, ...]]) -> list[int]:
+        """Return how wide each column must be to be worth showing: an id whole, a map its start."""
+        longest = [max(map(len, column)) for column in zip(*cells, strict=True)]
+        most = [
+            _NESTED if pa.types.is_nested(kind) else _SCALAR for kind in self.table.schema.types
+        ]
+        # without rows there is nothing in a column but its name
+        return [
+            max(min(size, limit), min(len(name), limit))
+            for size, limit, name in zip(
+                longest or [0] * len(most), most, self.table.column_names, strict=True
+            )
+        ]
+
+    def _cells(self, rows: int) -> Iterator[tuple[str, ...]]:
+        columns = [
+            list(map(_text, column.slice(0, rows).to_pylist())) for column in self.table.columns
+        ]
+        return zip(*columns, strict=True)
+
+    def _copy(self, path: Path, form: Literal["json", "csv", "parquet"]) -> None:
+        table = _without_nan(self.table) if form == "json" else self.table
+        try:
+            with duckdb.connect() as connection:
+                connection.execute("SET TimeZone = 'UTC'")
+                connection.register("result", table)
+                target = quote(str(path))
+                connection.execute(f"COPY result TO {target} ({_COPY_OPTIONS[form]})")
+        except duckdb.Error as error:
+            raise QueryError(f"the result cannot be written as {form}: {error}") from error
+
+
+def _without_nan(table: pa.Table) -> pa.Table:
+    """Return the rows with null for NaN and infinity, which JSON has no way to write."""
+    for index, field in enumerate(table.schema):  # over columns
+        if pa.types.is_floating(field.type):
+            column = table.column(index)
+            finite = pc.if_else(pc.is_finite(column), column, pa.scalar(None, field.type))
+            table = table.set_column(index, field, finite)
+    return table
+
+
+def _text(value: Any) -> str:
+    """Return a value as a person reads it; null is empty."""
+    match value:
+        case None | []:
+            text = ""
+        case float():
+            text = f"{value:.6g}"
+        case Decimal():
+            text = f"{value.normalize():f}"
+        case bytes():
+            text = value.hex()
+        case [(_, _), *_] | {}:
+            # pyarrow gives a MAP as a list of pairs, a STRUCT as a dict
+            pairs = value.items() if isinstance(value, dict) else value
+            text = "{" + ", ".join(f"{key}: {_text(item)}" for key, item in pairs) + "}"
+        case list():
+            text = "[" + ", ".join(map(_text, value)) + "]"
+        case _:
+            text = str(value)
+    return _printable(text)
+
+
+def _is_number(kind: pa.DataType) -> bool:
+    types = pa.types
+    return bool(types.is_integer(kind) or types.is_floating(kind) or types.is_decimal(kind))
+
+
+def _printable(text: str) -> str:
+    return text.translate(_CONTROLS)
+
+
+def _cut(text: str, chars: int) -> str:
+    line = text.replace("\n", "⏎").replace("\t", " ")
+    return line if len(line) <= chars else line[: chars - 1] + "…"

@@ -1,0 +1,129 @@
+"""The SQL face of the lake as text: statements that any DuckDB runs to see it.
+
+They read the manifest once into a variable, so that all views are of one moment, and the views ask
+that variable: setting it again shows newer data.
+"""
+# ruff: noqa: S608 - what is put together here is column names from the schema and quoted paths
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from collector.model import schema as s
+from storage.lake_tables import SPAN_EVENTS, SPAN_EVENTS_SCHEMA, SPANS, SPANS_SCHEMA
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    import pyarrow as pa
+
+VIEWS: Final = ("spans", "span_events", "traces")
+MACROS: Final = ("trace", "trace_events", "attr")
+
+_VARIABLE: Final = "clearspan"
+_IDS: Final = frozenset({s.TRACE_ID, s.SPAN_ID, s.PARENT_SPAN_ID})
+# Usage on these repeats that of the calls below them, so a trace's sum leaves it out.
+_NO_SUMMARY: Final = (
+    f"{s.GEN_AI_OPERATION_NAME} IS NULL OR {s.GEN_AI_OPERATION_NAME}"
+    " NOT IN ('invoke_agent', 'invoke_workflow', 'fetch_response')"
+)
+
+
+def quote(text: str) -> str:
+    """Return the text as an SQL string literal."""
+    return "'" + text.replace("'", "''") + "'"
+
+
+def refresh_statement(lake: Path) -> str:
+    """Return the statement that reads the manifest of ``lake`` (absolute) now."""
+    # columns are named, so nothing is inferred from what a manifest happens to hold; unnest and
+    # list rather than a lambda, whose syntax differs between DuckDB versions
+    prefix = quote(f"{lake}/")
+    files = ",\n".join(
+        f"  {table} := (SELECT list({prefix} || f) FROM (SELECT unnest({table}) AS f FROM m))"
+        for table in (SPANS, SPAN_EVENTS)
+    )
+    columns = f"{{{SPANS}: 'VARCHAR[]', {SPAN_EVENTS}: 'VARCHAR[]'}}"
+    manifest = quote(f"{lake}/_manifest.json")
+    return (
+        f"SET VARIABLE {_VARIABLE} = (\n"
+        f"  WITH m AS (SELECT * FROM read_json({manifest}, columns = {columns}))\n"
+        f"  SELECT struct_pack(\n{files}))"
+    )
+
+
+def view_statements() -> list[str]:
+    """Return the statements that make the views and macros over what was last read."""
+    return [
+        _view("spans", f"SELECT {_columns(SPANS_SCHEMA)} FROM {_files(SPANS)}"),
+        _view("span_events", f"SELECT {_columns(SPAN_EVENTS_SCHEMA)} FROM {_files(SPAN_EVENTS)}"),
+        _view("traces", _traces()),
+        _lookup("trace", SPANS, SPANS_SCHEMA, s.START_TIME_UNIX_NANO),
+        _lookup("trace_events", SPAN_EVENTS, SPAN_EVENTS_SCHEMA, "time_unix_nano, event_idx"),
+        "CREATE OR REPLACE TEMP MACRO attr(attributes, name) AS attributes[name]",
+    ]
+
+
+def _files(table: str) -> str:
+    # paths hold date=…/hour=…, which must not become two more columns; a file written by an older
+    # version may lack a column, which is null then
+    return (
+        f"read_parquet(getvariable('{_VARIABLE}').{table},"
+        " hive_partitioning = false, union_by_name = true)"
+    )
+
+
+def _view(name: str, select: str) -> str:
+    return f"CREATE OR REPLACE TEMP VIEW {name} AS {select}"
+
+
+def _lookup(name: str, table: str, schema: pa.Schema, order: str) -> str:
+    """Return a table macro that finds one trace's rows.
+
+    A filter on the views' hexadecimal text computes hex() of every row; this compares the stored
+    bytes, which the Bloom filters answer: 1.9 ms rather than 31 for one trace of 1 M spans.
+    """
+    return (
+        f"CREATE OR REPLACE TEMP MACRO {name}(id) AS TABLE SELECT {_columns(schema)}"
+        f" FROM {_files(table)} AS stored WHERE stored.{s.TRACE_ID} = unhex(id) ORDER BY {order}"
+    )
+
+
+def _columns(schema: pa.Schema) -> str:
+    return ", ".join(_column(field.name) for field in schema)
+
+
+def _column(name: str) -> str:
+    if name in _IDS:
+        return f"lower(hex({name})) AS {name}"
+    if name == s.LINKS:
+        fields = [
+            f"{field.name} := lower(hex(l.{field.name}))"
+            if field.name in _IDS
+            else f"{field.name} := l.{field.name}"
+            for field in s.LINK
+        ]
+        return f"[struct_pack({', '.join(fields)}) FOR l IN {name}] AS {name}"
+    return name
+
+
+def _traces() -> str:
+    start, of_root = s.START_TIME_UNIX_NANO, f"{s.START_TIME_UNIX_NANO}) FILTER ({s.IS_ROOT})"
+    is_unpriced = f"{s.COST_STATUS} IS NOT NULL AND {s.COST_USD} IS NULL"
+    return f"""SELECT
+  lower(hex({s.TRACE_ID})) AS {s.TRACE_ID},
+  arg_min({s.SERVICE_NAME}, {of_root} AS root_service,
+  arg_min({s.NAME}, {of_root} AS root_name,
+  min({s.START_TIME}) AS {s.START_TIME},
+  greatest(max({start} + {s.DURATION_NS}) - min({start}), 0) / 1e6 AS duration_ms,
+  count(*) AS spans,
+  count(*) FILTER ({s.STATUS_CODE} = 'ERROR') AS errors,
+  sum({s.COST_USD}) AS {s.COST_USD},
+  count(*) FILTER ({is_unpriced}) AS unpriced_spans,
+  (sum({s.INPUT_TOKENS}) FILTER ({_NO_SUMMARY}))::BIGINT AS {s.INPUT_TOKENS},
+  (sum({s.OUTPUT_TOKENS}) FILTER ({_NO_SUMMARY}))::BIGINT AS {s.OUTPUT_TOKENS},
+  list(DISTINCT {s.SERVICE_NAME} ORDER BY {s.SERVICE_NAME}) AS services,
+  max({s.SAMPLE_WEIGHT}) AS {s.SAMPLE_WEIGHT},
+  arg_min({s.SAMPLE_REASON}, {start}) AS {s.SAMPLE_REASON}
+FROM {_files(SPANS)} AS stored
+GROUP BY stored.{s.TRACE_ID}"""

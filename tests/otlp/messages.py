@@ -138,3 +138,8 @@ def plain_span(number: int = 1, **fields: object) -> Span:
         **fields,
     }
     return Span(**given)
+
+
+def attribute(key: str, **value: object) -> KeyValue:
+    """Build an attribute from AnyValue's own field names."""
+    return KeyValue(key=key, value=AnyValue(**value))

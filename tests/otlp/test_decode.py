@@ -11,15 +11,10 @@ from collector.otlp.decode import Decoder
 from collector.otlp.promotion import Promoter
 from collector.otlp.values import UNREADABLE
 from config.settings import OtlpLimits
-from tests.otlp.messages import plain_span, small_request
+from tests.otlp.messages import attribute, plain_span, small_request
 
 NOW_NS = 1_700_000_001_000_000_000
 DECODER = Decoder(OtlpLimits(), lambda: NOW_NS)
-
-
-def attribute(key: str, **value: object) -> KeyValue:
-    """Build an attribute from AnyValue's own field names."""
-    return KeyValue(key=key, value=AnyValue(**value))
 
 
 def rows(*raws: bytes) -> list[dict[str, object]]:

@@ -66,7 +66,9 @@ def configure_logging(settings: LogsSettings, stream: TextIO | None = None) -> N
     for old in list(root.handlers):
         root.removeHandler(old)
     root.addHandler(handler)
-    root.setLevel(max(logging.WARNING, _LEVELS[settings.level]))
+    handler.setLevel(_LEVELS[settings.level])
+    # not higher: redaction watches Presidio's warnings to fail closed when a pattern timed out
+    root.setLevel(logging.WARNING)
     logging.captureWarnings(capture=True)
     logging.raiseExceptions = False  # else a failing format prints the record's arguments
     for name in _SILENCED:

@@ -102,6 +102,11 @@ def _sections(model: type[BaseModel], path: str) -> Iterator[str]:
                     yield from _sections(member, f"{below}[type: {kind}]")
 
 
+def first_sentence(model: type[BaseModel]) -> str:
+    """Return what a section is for, in one line."""
+    return " ".join((model.__doc__ or "").split("\n\n")[0].split())
+
+
 def _prose(model: type[BaseModel]) -> str:
     return textwrap.fill(" ".join((model.__doc__ or "").split()), width=100)
 

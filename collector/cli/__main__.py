@@ -1,0 +1,5 @@
+"""``python -m collector.cli`` is ``clearspan``."""
+
+from collector.cli import main
+
+main()

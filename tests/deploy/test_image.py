@@ -19,8 +19,8 @@ from typing import Any
 
 import pytest
 import yaml
-from config.loader import load_settings
 
+from config.loader import load_settings
 from config.types import split_endpoint
 
 ROOT = Path(__file__).parents[2]

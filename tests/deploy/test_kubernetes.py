@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import kubernetes_validate
 import pytest
-from config.loader import load_settings
 
+from config.loader import load_settings
 from config.types import parse_size, split_endpoint
 from tests.deploy.composition import Manifest, composers
 

@@ -1,0 +1,265 @@
+"""Redacts a batch column-wise: encode, judge what is new, rebuild what changed.
+
+All strings of the batch become positions in two dictionaries (keys, and everything else), so that
+a string is judged once however often it occurs. The only loops here are over distinct strings
+that the cache does not know, over distinct keys, and over surfaces.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from itertools import compress, repeat
+from operator import is_not
+from typing import TYPE_CHECKING, Final
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from collector.model import schema as s
+from collector.model.telemetry import REDACTION_CACHE, REDACTIONS
+from processors.redaction.cache import Unknown
+from processors.redaction.keys import SCAN, KeyClass, KeyKind
+from processors.redaction.surfaces import Leaf, Surfaces
+
+if TYPE_CHECKING:
+    from collections.abc import Hashable, Sequence
+
+    from numpy.typing import NDArray
+
+    from collector.model.batch import SpanBatch
+    from collector.model.telemetry import Telemetry
+    from processors.redaction.cache import VerdictCache
+    from processors.redaction.redactor import Redactor
+    from processors.redaction.verdict import Verdict
+
+_BYTES_TAG: Final = "bytes"
+
+
+class _Encoded:
+    """The strings of several leaves as positions in one dictionary, and their replacements."""
+
+    def __init__(self, leaves: Sequence[Leaf]) -> None:
+        chunks = pa.chunked_array([leaf.array for leaf in leaves], pa.string())
+        encoded = chunks.dictionary_encode().chunks
+        self.leaves = leaves
+        self.dictionary: pa.Array = encoded[-1].dictionary if encoded else pa.array([], pa.string())
+        self.unseen = len(self.dictionary)
+        # -1 is null
+        codes = [chunk.indices.fill_null(-1).to_numpy() for chunk in encoded]
+        self.codes = np.concatenate(codes) if codes else np.empty(0, np.int32)
+        self.starts = np.cumsum([0, *(len(leaf.array) for leaf in leaves)])
+        self.strings: list[str] = self.dictionary.to_numpy(zero_copy_only=False).tolist()
+        self.added: list[str] = []
+
+    def add(self, text: str) -> int:
+        """Give a replacement its place behind the dictionary and return that."""
+        self.added.append(text)
+        return self.unseen + len(self.added) - 1
+
+    def rebuilt(self, changed: NDArray[np.bool_]) -> dict[tuple[str, ...], pa.Array]:
+        """Return new arrays, by path, for the leaves in which a position changed."""
+        dictionary = pa.concat_arrays([self.dictionary, pa.array(self.added, pa.string())])
+        arrays = {}
+        for leaf, start, end in zip(self.leaves, self.starts, self.starts[1:], strict=False):
+            if changed[start:end].any():
+                codes = self.codes[start:end]
+                arrays[leaf.path] = dictionary.take(pa.array(codes, mask=codes < 0))
+        return arrays
+
+
+class BatchRedaction:
+    """The work on one batch."""
+
+    def __init__(self, redactor: Redactor, cache: VerdictCache, telemetry: Telemetry) -> None:
+        """Borrow the parts; nothing is kept between batches but what the cache keeps."""
+        self._redactor = redactor
+        self._cache = cache
+        self._telemetry = telemetry
+        self._entities: Counter[str] = Counter()
+        self._judged: Counter[str] = Counter()
+        self._cached = 0
+
+    def run(self, batch: SpanBatch) -> SpanBatch:
+        """Return the redacted batch."""
+        found = Surfaces.of(batch)
+        keys = [leaf for leaf in found.leaves if leaf.is_key]
+        # Values of attributes stand first and in the order of their keys.
+        values = [leaf for leaf in found.leaves if leaf.is_value]
+        own_keys = [leaf for leaf in keys if not leaf.is_tagging]
+        tag_keys = [leaf for leaf in keys if leaf.is_tagging]
+        rest = [leaf for leaf in found.leaves if not leaf.is_key and not leaf.is_value]
+        key_side = _Encoded([*own_keys, *tag_keys])
+        value_side = _Encoded([*values, *rest])
+        special = self._special(key_side, value_side, found)
+        columns: dict[str, pa.Array] = {}
+        replaced: dict[tuple[str, ...], pa.Array] = {}
+        counts = np.zeros(len(batch), np.int64)
+        for side, exempt in ((key_side, None), (value_side, special)):
+            changed = self._redact(side, exempt)
+            if changed is not None:
+                replaced |= side.rebuilt(changed)
+                _count(side, changed, counts)
+        columns |= found.rebuilt(replaced)
+        columns[s.REDACTION_COUNT] = pa.array(counts.astype(np.int32))
+        columns[s.REDACTION_VERSION] = pa.repeat(self._redactor.version, len(batch))
+        self._report()
+        return batch.replace(columns)
+
+    def _special(
+        self, key_side: _Encoded, value_side: _Encoded, found: Surfaces
+    ) -> dict[KeyClass, NDArray[np.int64]]:
+        """Return, by class, the positions on the value side whose key makes them special."""
+        classes = list(map(self._redactor.keys.classify, key_side.strings))
+        special: dict[KeyClass, NDArray[np.int64]] = {}
+        entries = sum(len(leaf.array) for leaf in value_side.leaves if leaf.is_value)
+        codes = key_side.codes[:entries]
+        kinds = sorted({one for one in classes if one is not SCAN}, key=repr)
+        if kinds:
+            numbers = {one: number for number, one in enumerate(kinds, 1)}
+            numbered = np.array([numbers.get(one, 0) for one in classes], np.int32)[codes]
+            places = np.flatnonzero(numbered)
+            for one, number in numbers.items():
+                special[one] = places[numbered[places] == number]
+        binary = _binary_positions(key_side, found)
+        if binary is not None:
+            _mark_binary(special, binary)
+        return special
+
+    def _redact(
+        self, side: _Encoded, special: dict[KeyClass, NDArray[np.int64]] | None
+    ) -> NDArray[np.bool_] | None:
+        """Judge the side's strings and set new codes; return which positions changed."""
+        original = side.codes.copy() if special else side.codes
+        plain = np.ones(len(original), bool)
+        overrides: list[tuple[NDArray[np.int64], NDArray[np.int32]]] = []
+        for key_class, positions in (special or {}).items():
+            plain[positions] = False
+            if key_class.kind is not KeyKind.IGNORED:
+                overrides.append((positions, self._judge_special(side, key_class, positions)))
+        mapping = self._judge_plain(side, plain if special else None)
+        if mapping is not None:
+            side.codes = np.where(plain & (original >= 0), mapping[original], original)
+        for positions, codes in overrides:
+            side.codes = side.codes if side.codes is not original else original.copy()
+            side.codes[positions] = codes
+        if not side.added:
+            return None
+        return side.codes != original
+
+    def _judge_plain(
+        self, side: _Encoded, plain: NDArray[np.bool_] | None
+    ) -> NDArray[np.int32] | None:
+        """Judge the dictionary (of positions in ``plain``); return code -> new code, if any."""
+        strings = side.strings
+        if plain is None:
+            wanted: Sequence[int] = range(len(strings))
+        else:
+            used = np.zeros(len(strings) + 1, bool)
+            used[side.codes[plain]] = True  # null's -1 falls on the spare last place
+            wanted = np.flatnonzero(used[:-1]).tolist()
+            strings = [strings[index] for index in wanted]
+        verdicts = self._cache.look_up(strings)
+        self._cached += len(strings)
+        mapping: NDArray[np.int32] | None = None
+        # what is new, and what is known to be replaced; the clean ones are passed over in C
+        for place in compress(range(len(strings)), map(is_not, verdicts, repeat(None))):
+            text = strings[place]
+            verdict = self._verdict(text, text, SCAN, verdicts[place])
+            if verdict is None:
+                continue
+            if mapping is None:
+                mapping = np.arange(side.unseen, dtype=np.int32)
+            mapping[wanted[place]] = side.add(verdict.text)
+        return mapping
+
+    def _judge_special(
+        self, side: _Encoded, key_class: KeyClass, positions: NDArray[np.int64]
+    ) -> NDArray[np.int32]:
+        """Judge the strings at these positions under their key's class; return their new codes."""
+        distinct, inverse = np.unique(side.codes[positions], return_inverse=True)
+        codes = distinct.astype(np.int32)
+        texts = [side.strings[code] for code in distinct if code >= 0]
+        nulls = len(distinct) - len(texts)
+        keys = list(zip(repeat(key_class), texts, strict=False))
+        verdicts = self._cache.look_up(keys)
+        self._cached += len(texts)
+        for place in compress(range(len(texts)), map(is_not, verdicts, repeat(None))):
+            verdict = self._verdict(keys[place], texts[place], key_class, verdicts[place])
+            if verdict is not None:
+                codes[nulls + place] = side.add(verdict.text)
+        return codes[inverse]
+
+    def _verdict(
+        self, key: Hashable, text: str, key_class: KeyClass, known: Verdict | Unknown | None
+    ) -> Verdict | None:
+        """Return the verdict, from the old generation or by judging; count what was found."""
+        if isinstance(known, Unknown):
+            known = self._cache.recall(key, len(text))
+        if isinstance(known, Unknown):
+            known = self._redactor.judge(text, key_class)
+            self._cache.remember(key, len(text), known)
+            self._cached -= 1
+            self._judged["analysed" if known else "screened"] += 1
+        if known is not None:
+            self._entities.update(known.entities)
+        return known
+
+    def _report(self) -> None:
+        self._judged["cached"] = self._cached
+        for how, amount in self._judged.items():
+            self._telemetry.add(REDACTION_CACHE, amount, how)
+        for entity, amount in self._entities.items():
+            self._telemetry.add(REDACTIONS, amount, entity)
+
+
+def _count(side: _Encoded, changed: NDArray[np.bool_], counts: NDArray[np.int64]) -> None:
+    """Add the changed strings of each row; a key that also stands beside a type tag counts once."""
+    for leaf, start, end in zip(side.leaves, side.starts, side.starts[1:], strict=False):
+        positions = np.flatnonzero(changed[start:end])
+        if len(positions) and not leaf.is_tagging:
+            counts += np.bincount(leaf.rows(positions), minlength=len(counts))
+
+
+def _binary_positions(key_side: _Encoded, found: Surfaces) -> NDArray[np.int64] | None:
+    """Return the value-side positions of values that are base64 of bytes, None if there are none.
+
+    A value is one if a type tag says so under the same key in the same map.
+    """
+    tags = pa.chunked_array([leaf.array for leaf in found.tags], pa.string())
+    if pc.index(tags, _BYTES_TAG).as_py() < 0:
+        return None
+    starts = dict(zip((leaf.path for leaf in key_side.leaves), key_side.starts, strict=False))
+    leaves = {leaf.path: leaf for leaf in key_side.leaves}
+    positions = []
+    for tag in found.tags:
+        tagged = np.flatnonzero(pc.equal(tag.array, _BYTES_TAG).fill_null(False).to_numpy(False))
+        tag_keys = (*tag.path[:-1], "key")
+        own = (*tag.path[:-2], tag.path[-2].replace("non_string_types", "attributes"), "key")
+        if not len(tagged) or own not in leaves:
+            continue
+        here = _entry_ids(leaves[tag_keys], starts[tag_keys], key_side)[tagged]
+        there = _entry_ids(leaves[own], starts[own], key_side)
+        positions.append(np.flatnonzero(np.isin(there, here)) + starts[own])
+    return np.concatenate(positions) if positions else None
+
+
+def _entry_ids(leaf: Leaf, start: int, side: _Encoded) -> NDArray[np.int64]:
+    """Return for each map entry one number that stands for its map and its key."""
+    count = len(leaf.array)
+    offsets = leaf.parents[-1]
+    maps = np.searchsorted(offsets, np.arange(count), side="right") - 1
+    return maps * (side.unseen + 1) + side.codes[start : start + count]
+
+
+def _mark_binary(special: dict[KeyClass, NDArray[np.int64]], binary: NDArray[np.int64]) -> None:
+    """Class these positions as bytes, keeping what their keys said."""
+    left = binary
+    for key_class, positions in list(special.items()):
+        both = np.intersect1d(positions, binary)
+        left = np.setdiff1d(left, both)
+        if len(both) and key_class.kind is KeyKind.SCAN:
+            special[key_class] = np.setdiff1d(positions, both)
+            special[KeyClass(context=key_class.context, binary=True)] = both
+    if len(left):
+        special[KeyClass(binary=True)] = left

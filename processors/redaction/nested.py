@@ -1,0 +1,152 @@
+"""JSON inside a string: every key and leaf is judged, and what is written back is JSON again."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final
+
+from processors.redaction.keys import SCAN, KeyClass, KeyKind
+from processors.redaction.operators import TOO_DEEP
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from processors.redaction.verdict import Verdict
+
+MAX_DEPTH: Final = 64
+
+
+class _Number(str):
+    """A number as it is spelled, so that 1.10 stays 1.10 and no digit is lost."""
+
+    __slots__ = ()
+
+
+class _Object(list[tuple[str, Any]]):
+    """An object with its keys in order, repeated ones too: none may be dropped unseen."""
+
+    __slots__ = ()
+
+
+def looks_like_json(text: str) -> bool:
+    """Tell whether the text may be a JSON object or array."""
+    start = text[:64].lstrip(" \t\n\r")[:1]
+    return start in ("{", "[") or (start == "" and text.lstrip(" \t\n\r")[:1] in ("{", "["))
+
+
+def parse(text: str) -> Any:
+    """Return the parsed object or array.
+
+    Raises ValueError when the text is no JSON and RecursionError when it is nested too deeply.
+    """
+    return json.loads(
+        text,
+        object_pairs_hook=_Object,
+        parse_int=_Number,
+        parse_float=_Number,
+        parse_constant=_Number,
+    )
+
+
+@dataclass(slots=True)
+class JsonRedactor:
+    """One walk over one JSON value. ``judge`` gives the verdict on a leaf or key."""
+
+    judge: Callable[[str, KeyClass, int], Verdict | None]
+    classify: Callable[[str], KeyClass]
+    entities: list[str]
+
+    def redact(self, text: str, key_class: KeyClass, depth: int) -> str | None:
+        """Return the redacted JSON text, or None if nothing was found.
+
+        Raises ValueError and RecursionError as ``parse`` does.
+        """
+        parsed = parse(text)
+        redacted = self._value(parsed, key_class, depth)
+        return None if redacted is parsed else _dump(redacted)
+
+    def _value(self, value: Any, key_class: KeyClass, depth: int) -> Any:
+        """Return the value to write; the very same object where nothing changed."""
+        if depth > MAX_DEPTH:
+            if value is None or value is True or value is False:
+                return value
+            return self._note("REDACTED", TOO_DEEP)
+        if isinstance(value, _Object):
+            return self._object(value, key_class, depth)
+        if isinstance(value, str):
+            return self._leaf(value, value, key_class, depth)
+        if isinstance(value, list):
+            items = [self._value(item, key_class, depth + 1) for item in value]
+            return value if _same(items, value) else items
+        if key_class.kind in {KeyKind.CREDENTIAL, KeyKind.IDENTITY} and value is not None:
+            return self._leaf(value, json.dumps(value), key_class, depth)
+        return value
+
+    def _leaf(self, value: Any, text: str, key_class: KeyClass, depth: int) -> Any:
+        verdict = self.judge(text, key_class, depth + 1)
+        if verdict is None:
+            return value
+        self.entities.extend(verdict.entities)
+        return verdict.text
+
+    def _object(self, value: _Object, outer: KeyClass, depth: int) -> _Object:
+        named = _named_value(value)
+        pairs: list[tuple[str, Any]] = []
+        for key, item in value:
+            inner = self._inner(key, outer)
+            if named is not None and key in {"value", "Value"}:
+                inner = self._inner(named, outer)
+            new_key = self._leaf(key, key, SCAN, depth)
+            pairs.append((new_key, self._value(item, inner, depth + 1)))
+        unchanged = all(
+            new[0] is old[0] and new[1] is old[1] for new, old in zip(pairs, value, strict=True)
+        )
+        return value if unchanged else _Object(pairs)
+
+    def _inner(self, key: str, outer: KeyClass) -> KeyClass:
+        """Return the class of a value under ``key`` inside a value of class ``outer``."""
+        if outer.kind in {KeyKind.CREDENTIAL, KeyKind.IDENTITY}:
+            return outer
+        own = self.classify(key)
+        if own.kind in {KeyKind.CREDENTIAL, KeyKind.IDENTITY}:
+            return own
+        context = own.context | outer.context
+        binary = key == "bytesValue"
+        return KeyClass(context=context, binary=binary) if context or binary else SCAN
+
+    def _note(self, entity: str, replacement: str) -> str:
+        self.entities.append(entity)
+        return replacement
+
+
+def _named_value(value: _Object) -> str | None:
+    """Return K of ``{"key": K, "value": …}``: OTLP's and many SDKs' way to write an attribute."""
+    names = [item for key, item in value if key in {"key", "name", "Key", "Name"}]
+    if len(names) == 1 and isinstance(names[0], str):
+        return names[0]
+    return None
+
+
+def _same(new: list[Any], old: list[Any]) -> bool:
+    return all(one is other for one, other in zip(new, old, strict=True))
+
+
+def _dump(value: Any) -> str:
+    if isinstance(value, _Number):
+        return str(value)
+    if isinstance(value, str):
+        return _quoted(value)
+    if isinstance(value, _Object):
+        return "{" + ", ".join(f"{_quoted(key)}: {_dump(item)}" for key, item in value) + "}"
+    if isinstance(value, list):
+        return "[" + ", ".join(map(_dump, value)) + "]"
+    return json.dumps(value)
+
+
+def _quoted(text: str) -> str:
+    try:
+        text.encode()
+    except UnicodeEncodeError:  # a lone surrogate came as an escape and must go as one
+        return json.dumps(text)
+    return json.dumps(text, ensure_ascii=False)

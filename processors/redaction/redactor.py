@@ -1,0 +1,269 @@
+"""Judges one string: what is in it that must not be stored, and what to write instead."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import hashlib
+import re
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Final
+
+from processors.redaction import nested, views
+from processors.redaction.detectors import Detectors, build_registry
+from processors.redaction.findings import (
+    Finding,
+    RedactionFailedError,
+    merge,
+    outside_tokens,
+)
+from processors.redaction.keys import SCAN, KeyClass, KeyClassifier, KeyKind
+from processors.redaction.operators import (
+    CREDENTIAL,
+    IDENTITY,
+    REDACTED,
+    REDACTED_WHOLE,
+    TOO_DEEP,
+    Operators,
+)
+from processors.redaction.screen import LOOK_CLOSER, Screen
+from processors.redaction.verdict import Verdict
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from config.settings import RedactionSettings
+
+# Replacing can bring a new match about; a string that is not at rest after this many is cut whole.
+_MAX_PASSES: Final = 6
+_SEGMENT: Final = re.compile(r"[^\s&;=?,\"'<>()\[\]{}|/:]+")
+_CONTEXT_BEFORE: Final = 60
+_CONTEXT_AFTER: Final = 30
+_WORDS: Final = re.compile(r"[^\W\d_]+")
+_LIFT: Final = 0.35
+_LIFTED_AT_LEAST: Final = 0.4
+_RULES_VERSION: Final = 1
+
+
+@dataclass(frozen=True, slots=True)
+class RedactedText:
+    """A string and what was done to it; ``text`` is the input itself when nothing was found.
+
+    Offsets of ``findings`` are characters of the input. What was found in another reading of it
+    (percent-encoded, inside JSON, …) or decided by the key has the offsets of the whole input.
+    """
+
+    text: str
+    findings: tuple[Finding, ...]
+
+
+@dataclass(slots=True)
+class _Trail:
+    """What was found on the way to a verdict."""
+
+    entities: list[str] = field(default_factory=list)
+    findings: list[Finding] = field(default_factory=list)
+
+
+class Redactor:
+    """Finds and replaces; holds no state about the strings it saw. One thread at a time."""
+
+    def __init__(self, settings: RedactionSettings, *, screened: bool = True) -> None:
+        """Load the recognizers and build the screen; without one every rule runs on every string.
+
+        Raises:
+            ConfigError: An entity is not known, or the HMAC key is too short.
+        """
+        registry = build_registry(settings.entities)
+        self._detectors = Detectors.of(registry, settings.entities)
+        self._threshold = settings.score_threshold
+        self.operators = Operators(settings.operators, settings.hmac_key, settings.entities)
+        context = self._detectors.context_words(settings.score_threshold)
+        self.keys = KeyClassifier(
+            identity=settings.identity_keys,
+            credential=settings.credential_keys,
+            ignored=settings.ignored_keys,
+            context=context,
+        )
+        self._screen = (
+            Screen(self._detectors.rules, self.keys.hint, always_json=self.keys.has_globs)
+            if screened
+            else None
+        )
+        self._all_marks = [*range(len(self._detectors.rules)), LOOK_CLOSER]
+        self.version = self._version(settings)
+
+    def redact_text(self, text: str, key: str | None = None) -> RedactedText:
+        """Redact one string as the value of the attribute ``key`` (None: no attribute's value)."""
+        trail = _Trail()
+        verdict = self._judge(text, SCAN if key is None else self.keys.classify(key), 0, trail)
+        if verdict is None:
+            return RedactedText(text, ())
+        found = trail.findings or [
+            Finding(entity, 0, len(text), 1.0, "whole value") for entity in verdict.entities
+        ]
+        return RedactedText(verdict.text, tuple(found))
+
+    def judge(self, text: str, key_class: KeyClass = SCAN) -> Verdict | None:
+        """Return what to write instead of the text, None to leave it as it is."""
+        if key_class is SCAN and not self._detectors.blind and not self._marks(text):
+            return None
+        return self._judge(text, key_class, 0, _Trail())
+
+    def _judge(self, text: str, key_class: KeyClass, depth: int, trail: _Trail) -> Verdict | None:
+        match key_class.kind:
+            case KeyKind.IGNORED:
+                return None
+            case KeyKind.CREDENTIAL | KeyKind.IDENTITY if not text or self.operators.is_token(text):
+                return None
+            case KeyKind.CREDENTIAL:
+                return Verdict(f"<{CREDENTIAL}>", (CREDENTIAL,))
+            case KeyKind.IDENTITY:
+                return Verdict(self.operators.replacement(IDENTITY, text), (IDENTITY,))
+        if self.operators.is_token(text):
+            return None
+        try:
+            current = self._settle(text, key_class, depth, trail)
+        except RedactionFailedError:
+            current = REDACTED_WHOLE
+            trail.entities.append(REDACTED)
+        if current == text:
+            return None
+        return Verdict(current, tuple(dict.fromkeys(trail.entities)))
+
+    def _settle(self, text: str, key_class: KeyClass, depth: int, trail: _Trail) -> str:
+        """Redact until nothing more is found, so that redacting the result changes nothing."""
+        current = text
+        for attempt in range(_MAX_PASSES):
+            following = self._pass(current, key_class, depth, trail, original=attempt == 0)
+            if following is None:
+                return current
+            current = following
+        trail.entities.append(REDACTED)
+        return REDACTED_WHOLE
+
+    def _pass(
+        self, text: str, key_class: KeyClass, depth: int, trail: _Trail, *, original: bool
+    ) -> str | None:
+        """Return the text with everything found replaced, None if nothing was found."""
+        if key_class.binary:
+            entity = self._in_bytes(text, key_class)
+            if entity is not None:
+                trail.entities.append(entity)
+                return self.operators.replacement(entity, text)
+        marks = self._marks(text)
+        if not marks and not self._detectors.blind:
+            return None
+        if nested.looks_like_json(text):
+            if depth > nested.MAX_DEPTH:
+                trail.entities.append(REDACTED)
+                return TOO_DEEP
+            walk = nested.JsonRedactor(self._judge_leaf, self.keys.classify_nested, trail.entities)
+            try:
+                return walk.redact(text, key_class, depth)
+            except RecursionError:
+                trail.entities.append(REDACTED)
+                return TOO_DEEP
+            except ValueError:
+                pass  # no JSON after all: plain text that begins with a bracket
+        found = self._find(text, marks, key_class)
+        if found:
+            if original:
+                trail.findings.extend(found)
+            trail.entities.extend(one.entity for one in found)
+            return self._cut(text, found)
+        if LOOK_CLOSER in marks:
+            return self._other_readings(text, key_class, trail)
+        return None
+
+    def _judge_leaf(self, text: str, key_class: KeyClass, depth: int) -> Verdict | None:
+        return self._judge(text, key_class, depth, _Trail())
+
+    def _marks(self, text: str) -> list[int]:
+        return self._all_marks if self._screen is None else self._screen.marks(text)
+
+    def _find(self, text: str, marks: Iterable[int], key_class: KeyClass) -> list[Finding]:
+        """Return disjoint findings over the threshold, leaving earlier replacements alone."""
+        found = self._detectors.find(text, dict.fromkeys(marks))
+        kept = [
+            one
+            for one in found
+            if one.score >= self._threshold or self._lifted(one, text, key_class)
+        ]
+        return merge(outside_tokens(text, kept, self.operators.token))
+
+    def _lifted(self, found: Finding, text: str, key_class: KeyClass) -> bool:
+        """Tell whether a word near the finding, or in the key, lifts it over the threshold."""
+        if max(found.score + _LIFT, _LIFTED_AT_LEAST) < self._threshold:
+            return False
+        words = self._detectors.context.get(found.entity, frozenset())
+        if not words.isdisjoint(key_class.context):
+            return True
+        before = text[max(0, found.start - _CONTEXT_BEFORE) : found.start]
+        after = text[found.end : found.end + _CONTEXT_AFTER]
+        near = _WORDS.findall(f"{before} {after}".lower())
+        return not words.isdisjoint(near)
+
+    def _cut(self, text: str, found: list[Finding]) -> str:
+        parts: list[str] = []
+        position = 0
+        for one in found:
+            parts.append(text[position : one.start])
+            parts.append(self.operators.replacement(one.entity, text[one.start : one.end]))
+            position = one.end
+        parts.append(text[position:])
+        return "".join(parts)
+
+    def _other_readings(self, text: str, key_class: KeyClass, trail: _Trail) -> str | None:
+        """Replace the parts whose decoded form holds something, or the whole text."""
+        found = self._in_readings(text, key_class)
+        if not found:
+            return None
+        trail.entities.extend(one.entity for one in found)
+
+        def replaced(match: re.Match[str]) -> str:
+            inside = self._in_readings(match[0], key_class)
+            if not inside:
+                return match[0]
+            decoded = views.readings(match[0])[-1]
+            return self.operators.replacement(inside[0].entity, decoded)
+
+        cut = _SEGMENT.sub(replaced, text)
+        if cut != text and not self._in_readings(cut, key_class):
+            return cut
+        return self.operators.replacement(found[0].entity, text)
+
+    def _in_readings(self, text: str, key_class: KeyClass) -> list[Finding]:
+        for reading in views.readings(text):
+            found = self._find(reading, self._marks(reading), key_class)
+            if found:
+                return found
+        return []
+
+    def _in_bytes(self, text: str, key_class: KeyClass) -> str | None:
+        """Return the first entity in base64 of bytes, read as UTF-8 and as Latin-1."""
+        try:
+            raw = base64.b64decode(text + "=" * (-len(text) % 4), altchars=None, validate=True)
+        except (ValueError, binascii.Error):
+            return None
+        plain = KeyClass(context=key_class.context)
+        for reading in (raw.decode("utf-8", "replace"), raw.decode("latin-1")):
+            verdict = self._judge(reading, plain, 1, _Trail())
+            if verdict is not None:
+                return verdict.entities[0]
+        return None
+
+    def _version(self, settings: RedactionSettings) -> str:
+        """Name what decides the outcome: rules, settings and which key made the tokens."""
+        parts = [
+            _RULES_VERSION,
+            [(rule.pattern.name, rule.pattern.regex) for rule in self._detectors.rules],
+            sorted(settings.entities),
+            settings.score_threshold,
+            sorted(settings.operators.items()),
+            settings.identity_keys,
+            settings.credential_keys,
+            settings.ignored_keys,
+        ]
+        rules = hashlib.sha256(repr(parts).encode()).hexdigest()[:8]
+        return f"{_RULES_VERSION}.{rules}.{self.operators.key_id}"

@@ -1,0 +1,229 @@
+"""Every string of a span batch, found from the schema by type, and how to put it back.
+
+A new column of strings is redacted without anybody remembering to list it; only columns that
+clearspan itself writes, with values from closed lists, are named here and left out.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from collector.model import schema as s
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from numpy.typing import NDArray
+
+    from collector.model.batch import SpanBatch
+
+    Path = tuple[str, ...]
+
+# Why each is safe: no sender chooses its text.
+WRITTEN_BY_CLEARSPAN: Final[Mapping[str, str]] = {
+    s.KIND: "one of KIND_NAMES, mapped from a number",
+    s.STATUS_CODE: "one of STATUS_NAMES, mapped from a number",
+    s.COST_STATUS: "written by the cost processor, after redaction",
+    s.PRICE_VERSION: "version of the bundled price data",
+    s.SAMPLE_REASON: "a policy's name from the configuration",
+    s.REDACTION_VERSION: "written by redaction itself",
+    s.SOURCE_ID: "made by the journal",
+}
+_TYPE_TAG_MAPS: Final = "non_string_types"  # their values are TYPE_TAGS; their keys are scanned
+
+
+@dataclass(slots=True)
+class Leaf:
+    """One array of strings: where it stands in the schema and which batch row each belongs to.
+
+    ``parents`` are the list offsets from the batch's rows down to this leaf. ``map`` is the path
+    of the map whose keys or values these are.
+    """
+
+    path: Path
+    array: pa.StringArray
+    parents: tuple[NDArray[np.int32], ...]
+
+    @property
+    def is_key(self) -> bool:
+        """Whether these are the keys of a map."""
+        return self.path[-1] == "key"
+
+    @property
+    def is_value(self) -> bool:
+        """Whether these are the values of a map of attributes."""
+        return self.path[-1] == "value"
+
+    @property
+    def is_tagging(self) -> bool:
+        """Whether this belongs to a map of type tags, whose keys repeat those of the values."""
+        return len(self.path) > 1 and self.path[-2].endswith(_TYPE_TAG_MAPS)
+
+    def rows(self, positions: NDArray[np.int64], *, up_to: int = 0) -> NDArray[np.int64]:
+        """Return the batch row of each position (or its place ``up_to`` levels below a row)."""
+        for offsets in reversed(self.parents[up_to:]):
+            positions = np.searchsorted(offsets, positions, side="right") - 1
+        return positions
+
+
+def surfaces(schema: pa.Schema = s.SPAN_SCHEMA) -> list[Path]:
+    """Return the path of every string that is scanned."""
+    return [
+        path
+        for field in schema
+        if field.name not in WRITTEN_BY_CLEARSPAN
+        for path in _string_paths((field.name,), field.type)
+    ]
+
+
+def _string_paths(path: Path, kind: pa.DataType) -> Iterator[Path]:
+    if pa.types.is_string(kind):
+        yield path
+    elif pa.types.is_map(kind):
+        yield from _string_paths((*path, "key"), kind.key_type)
+        if not path[-1].endswith(_TYPE_TAG_MAPS):
+            yield from _string_paths((*path, "value"), kind.item_type)
+    elif pa.types.is_list(kind):
+        yield from _string_paths(path, kind.value_type)
+    elif pa.types.is_struct(kind):
+        for index in range(kind.num_fields):
+            field = kind.field(index)
+            yield from _string_paths((*path, field.name), field.type)
+    elif _may_hold_text(kind):
+        raise TypeError(f"redaction does not know how to read {kind} at {'.'.join(path)}")
+
+
+def _may_hold_text(kind: pa.DataType) -> bool:
+    # ids are binary: bytes of fixed meaning, checked for their length when decoded
+    return bool(pa.types.is_nested(kind) or pa.types.is_dictionary(kind)) or kind in (
+        pa.large_string(),
+        pa.string_view(),
+        pa.large_binary(),
+    )
+
+
+_COLUMNS: Final = tuple(dict.fromkeys(path[0] for path in surfaces()))
+
+
+@dataclass(slots=True)
+class Surfaces:
+    """The strings of one batch: ``leaves`` has those with any value, type tags in ``tags``."""
+
+    columns: dict[str, pa.Array]
+    leaves: list[Leaf]
+    tags: list[Leaf]
+
+    @staticmethod
+    def of(batch: SpanBatch) -> Surfaces:
+        """Collect them; arrays that share buffers with other data are copied first."""
+        found = Surfaces({}, [], [])
+        for name in _COLUMNS:
+            column = batch.column(name)
+            if column.null_count == len(column) and not column.type.num_fields:
+                if not _is_exact(column):
+                    found.columns[name] = pa.nulls(len(column), column.type)
+                continue
+            exact = column if _is_exact(column) else _copied(column)
+            if exact is not column:
+                found.columns[name] = exact
+            found._collect((name,), exact, ())
+            found.columns[name] = exact
+        return found
+
+    def _collect(self, path: Path, array: pa.Array, parents: tuple[NDArray[np.int32], ...]) -> None:
+        kind = array.type
+        if pa.types.is_string(kind):
+            if len(array):
+                leaf = Leaf(path, array, parents)
+                tag = leaf.is_tagging and not leaf.is_key
+                (self.tags if tag else self.leaves).append(leaf)
+        elif pa.types.is_map(kind):
+            below = (*parents, _offsets(array))
+            self._collect((*path, "key"), array.keys, below)
+            self._collect((*path, "value"), array.items, below)
+        elif pa.types.is_list(kind):
+            self._collect(path, array.values, (*parents, _offsets(array)))
+        elif pa.types.is_struct(kind):
+            for index in range(kind.num_fields):
+                self._collect((*path, kind.field(index).name), array.field(index), parents)
+
+    def rebuilt(self, replaced: Mapping[Path, pa.Array]) -> dict[str, pa.Array]:
+        """Return the columns to set: with these leaves in place of their own, or copied."""
+        touched = {path[0] for path in replaced}
+        return {
+            name: _with((name,), column, replaced) if name in touched else column
+            for name, column in self.columns.items()
+        }
+
+
+def _with(path: Path, array: pa.Array, replaced: Mapping[Path, pa.Array]) -> pa.Array:
+    kind = array.type
+    if pa.types.is_string(kind):
+        return replaced.get(path, array)
+    if pa.types.is_map(kind):
+        entries = pa.StructArray.from_arrays(
+            [
+                _with((*path, "key"), array.keys, replaced),
+                _with((*path, "value"), array.items, replaced),
+            ],
+            fields=[kind.key_field, kind.item_field],
+        )
+        return _over(array, entries)
+    if pa.types.is_list(kind):
+        return _over(array, _with(path, array.values, replaced))
+    if pa.types.is_struct(kind):
+        fields = [kind.field(index) for index in range(kind.num_fields)]
+        children = [
+            _with((*path, field.name), array.field(index), replaced)
+            for index, field in enumerate(fields)
+        ]
+        return pa.Array.from_buffers(kind, len(array), array.buffers()[:1], children=children)
+    return array
+
+
+def _over(array: pa.Array, child: pa.Array) -> pa.Array:
+    """Return the list or map with its validity and offsets over another child."""
+    return pa.Array.from_buffers(array.type, len(array), array.buffers()[:2], children=[child])
+
+
+def _offsets(array: pa.Array) -> NDArray[np.int32]:
+    """View the offsets of an exact list, map or string array."""
+    raw = array.buffers()[1]
+    if raw is None or not len(array):
+        return np.zeros(1, np.int32)
+    return np.frombuffer(raw, np.int32, len(array) + 1, array.offset * 4)
+
+
+def _is_exact(array: pa.Array) -> bool:
+    """Tell whether the array's buffers hold its own values and no others.
+
+    A slice, or a null over bytes, keeps text in memory that no reader of the array sees but that
+    a file written from its buffers might have.
+    """
+    kind = array.type
+    if array.offset:
+        return False
+    if pa.types.is_string(kind) or pa.types.is_binary(kind):
+        data = array.buffers()[2]
+        size = 0 if data is None else data.size
+        if array.null_count:
+            return size == (pc.sum(pc.binary_length(array)).as_py() or 0)
+        return size == int(_offsets(array)[-1])
+    if pa.types.is_map(kind) or pa.types.is_list(kind):
+        offsets = _offsets(array)
+        child = array.values
+        # what a null list points at is scanned like everything else in the child
+        return offsets[0] == 0 and offsets[-1] == len(child) and _is_exact(child)
+    if pa.types.is_struct(kind):
+        return all(_is_exact(array.field(index)) for index in range(kind.num_fields))
+    return True
+
+
+def _copied(array: pa.Array) -> pa.Array:
+    """Return the same values in buffers of their own."""
+    return array.take(pa.array(np.arange(len(array), dtype=np.int64)))

@@ -1,0 +1,81 @@
+"""Other readings of a string: percent-decoded, unescaped, folded Unicode, written-out numbers."""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from typing import Final
+from urllib.parse import unquote
+
+_MAX_ROUNDS: Final = 3
+# Invisible characters (zero-width, soft hyphen, direction marks, variation selectors) and every
+# dash that NFKC leaves alone.
+_INVISIBLE: Final = (
+    "\u00ad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180b-\u180e\u200b-\u200f\u202a-\u202e"
+    "\u2060-\u206f\u3164\ufe00-\ufe0f\ufeff\uffa0"
+)
+_DASHES: Final = "\u058a\u2010-\u2015\u2212\u2e3a\u2e3b\ufe58\ufe63\uff0d"
+_HIDDEN: Final = re.compile(f"[{_INVISIBLE}]")
+_DASH: Final = re.compile(f"[{_DASHES}]")
+_FOLDABLE: Final = re.compile(f"[{_INVISIBLE}{_DASHES}]")
+_ESCAPE: Final = re.compile(r"\\(?:u([0-9a-fA-F]{4})|x([0-9a-fA-F]{2})|(.))", re.DOTALL)
+_SIMPLE: Final = {"n": "\n", "r": "\r", "t": "\t", "b": "\b", "f": "\f", "0": "\0"}
+_EXPONENT: Final = re.compile(r"(?<![\w.])(\d)\.?(\d{0,18})[eE]\+?(\d{1,2})(?![\w.])")
+# The longest number that any card, phone or account has.
+_MAX_DIGITS: Final = 40
+
+
+def is_folded(text: str) -> bool:
+    """Tell whether Unicode folding leaves the text alone (always so for ASCII)."""
+    return text.isascii() or (
+        unicodedata.is_normalized("NFKC", text) and _FOLDABLE.search(text) is None
+    )
+
+
+def fold(text: str) -> str:
+    """Return the text without invisible characters, in NFKC, with plain hyphens."""
+    if text.isascii():
+        return text
+    return _DASH.sub("-", unicodedata.normalize("NFKC", _HIDDEN.sub("", text)))
+
+
+def unescape(text: str) -> str:
+    r"""Undo backslash escapes as JSON and most languages write them (\u0040, \n, \/)."""
+    if "\\" not in text:
+        return text
+    return _ESCAPE.sub(_unescaped, text)
+
+
+def decode(text: str) -> str:
+    """Undo one layer of everything this module knows."""
+    text = fold(text)
+    text = unescape(text)
+    if "%" in text:
+        text = unquote(text)
+    return _EXPONENT.sub(_written_out, text)
+
+
+def readings(text: str) -> list[str]:
+    """Return the decodings of the text that differ from it, one layer after the other."""
+    found: list[str] = []
+    for _ in range(_MAX_ROUNDS):
+        decoded = decode(text)
+        if decoded == text:
+            break
+        found.append(decoded)
+        text = decoded
+    return found
+
+
+def _unescaped(match: re.Match[str]) -> str:
+    code = match[1] or match[2]
+    if code:
+        return chr(int(code, 16))
+    return _SIMPLE.get(match[3], match[3])
+
+
+def _written_out(match: re.Match[str]) -> str:
+    lead, fraction, exponent = match[1], match[2], int(match[3])
+    if exponent < len(fraction) or exponent > _MAX_DIGITS:
+        return match[0]
+    return lead + fraction.ljust(exponent, "0")

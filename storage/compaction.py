@@ -150,6 +150,7 @@ def _sorted_row_groups(directory: Path, merge: Merge) -> Iterator[pa.Table]:
         is_last = position + 1 == len(runs)
         if waiting.num_rows < ROW_GROUP_ROWS and not is_last:
             continue
+        waiting = waiting.combine_chunks()
         starts = waiting.column(time).cast(pa.int64())
         order = pc.sort_indices(starts)
         if is_last:

@@ -54,8 +54,7 @@ def make_directories(path: Path) -> None:
     if path.is_dir():
         return
     make_directories(path.parent)
-    with contextlib.suppress(FileExistsError):
-        path.mkdir()
+    path.mkdir(exist_ok=True)
     sync_directory(path.parent)
 
 
@@ -144,7 +143,7 @@ def list_directory(path: Path) -> list[Path]:
     """Return the entries in name order; an absent directory has none."""
     try:
         return sorted(path.iterdir())
-    except (FileNotFoundError, NotADirectoryError):
+    except FileNotFoundError:
         return []
 
 

@@ -24,7 +24,7 @@ from storage.files import (
     sync_directory,
     write_fully,
 )
-from storage.journal_frame import FrameError, decode, encode, fingerprint, stamps
+from storage.journal_frame import FrameError, decode, encode, fingerprint, stamp
 from storage.journal_recovery import recover
 from storage.journal_segment import Segment
 
@@ -103,8 +103,7 @@ class Journal:
         Raises ``StorageUnavailable`` when the disk is full or failing or ``max_bytes`` is
         reached; then nothing of the batch will ever be replayed. No rows: nothing happens.
         """
-        rows = len(batch)
-        if not rows:
+        if not len(batch):
             return batch
         with self._lock:
             seq = self._last_seq + 1
@@ -125,7 +124,7 @@ class Journal:
         if self._is_failing:
             self._is_failing = False
             _log.info("journal writes succeed again", directory=str(self._directory))
-        return batch.replace(stamps(rows, seq, self._source_id))
+        return stamp(batch, seq, self._source_id)
 
     def replay(self, after_seq: int) -> Iterator[SpanBatch]:
         """Yield, in order, the batches numbered above ``after_seq`` that were there at opening.

@@ -129,7 +129,7 @@ class Lake:
             if len(batch):
                 self._buffer.append(batch.table)
                 self._pending_spans += len(batch)
-                self._pending_bytes += batch.table.nbytes
+                self._pending_bytes += batch.table.get_total_buffer_size()
             self._settled = max(self._settled, settled_through)
 
     def check_capacity(self) -> None:

@@ -11,16 +11,15 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-sys.path[:0] = [str(Path(__file__).parents[1] / "storage"), str(Path(__file__).parents[2])]
+sys.path.insert(0, str(Path(__file__).parents[2]))
 
-# ruff: noqa: E402 - a script finds the packages by itself
-from batches import BASE_US, make_batch
-from recording import RecordingTelemetry
 
 from config.exporters import CompactionSettings, JournalSettings, LakeSettings, RetentionSettings
 from storage.journal import Journal
 from storage.lake import Lake
 from storage.lake_tables import SPANS
+from tests.storage.batches import BASE_US, make_batch
+from tests.storage.recording import RecordingTelemetry
 
 if TYPE_CHECKING:
     from collections.abc import Callable

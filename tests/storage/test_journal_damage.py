@@ -1,0 +1,186 @@
+"""A damaged journal: never a wrong row, never an exception, never a second time."""
+
+from __future__ import annotations
+
+import errno
+import os
+from typing import TYPE_CHECKING
+
+import pytest
+
+from collector.model import schema as s
+from collector.model.errors import StorageUnavailable
+from collector.model.telemetry import JOURNAL_QUARANTINED
+from config.exporters import JournalSettings
+from storage.journal import Journal
+from tests.storage.batches import make_batch
+from tests.storage.recording import RecordingTelemetry
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    import pyarrow as pa
+
+FRAMES = 4
+
+
+def open_journal(
+    path: Path, telemetry: RecordingTelemetry | None = None, **options: int
+) -> Journal:
+    """Open the journal in the directory itself."""
+    return Journal(path, JournalSettings(**options), telemetry or RecordingTelemetry(), "src", 1)
+
+
+@pytest.fixture
+def original(tmp_path: Path) -> tuple[str, bytes, list[pa.Table]]:
+    """Return name and content of a segment of four small batches, and the batches."""
+    journal = open_journal(tmp_path / "original")
+    tables = [journal.write(make_batch(3, seed)).table for seed in range(FRAMES)]
+    journal.close()
+    (path,) = (tmp_path / "original").glob("*.wal")
+    return path.name, path.read_bytes(), tables
+
+
+def damaged(tmp_path: Path, name: str, variants: Iterator[bytes]) -> Iterator[list[pa.Table]]:
+    """Yield what is replayed of each variant of the segment, the same after a second start."""
+    for number, content in enumerate(variants):
+        directory = tmp_path / str(number)
+        directory.mkdir()
+        (directory / name).write_bytes(content)
+        first = [batch.table for batch in open_journal(directory).replay(0)]
+        telemetry = RecordingTelemetry()
+        again = open_journal(directory, telemetry)
+        assert [batch.table for batch in again.replay(0)] == first
+        assert telemetry.sums[JOURNAL_QUARANTINED.name,] == 0
+        yield first
+
+
+def test_every_truncation_leaves_a_prefix(
+    tmp_path: Path,
+    original: tuple[str, bytes, list[pa.Table]],
+) -> None:
+    """Scenario: the file ends at every 31st byte and at every one of the last 300.
+
+    Guarantee: exactly the batches that are whole come back, and a new start finds it clean.
+    """
+    name, content, tables = original
+    cuts = [*range(0, len(content) - 300, 31), *range(len(content) - 300, len(content))]
+    results = list(damaged(tmp_path, name, (content[:cut] for cut in cuts)))
+    assert all(rows == tables[: len(rows)] for rows in results)
+    assert {len(rows) for rows in results} == set(range(FRAMES))
+
+
+def test_every_flipped_byte_loses_at_most_its_batch(
+    tmp_path: Path,
+    original: tuple[str, bytes, list[pa.Table]],
+) -> None:
+    """Scenario: one byte is wrong, at every 37th position from the first to the last.
+
+    Guarantee: all batches but the one the byte belongs to come back, unchanged; a wrong byte in
+    the header of the file costs none.
+    """
+    name, content, tables = original
+    positions = range(0, len(content), 37)
+
+    def flipped(position: int) -> bytes:
+        changed = bytes([content[position] ^ 0x5A])
+        return content[:position] + changed + content[position + 1 :]
+
+    for rows in damaged(tmp_path, name, map(flipped, positions)):
+        missing = [table for table in tables if table not in rows]
+        assert len(missing) <= 1
+        assert rows == [table for table in tables if table not in missing]
+
+
+def test_damage_is_counted_and_the_file_kept(
+    tmp_path: Path,
+    original: tuple[str, bytes, list[pa.Table]],
+) -> None:
+    """Scenario: the second of four batches is damaged.
+
+    Guarantee: the file as found is in quarantine, counted once; the good batches are still on
+    disk in the journal, so a further crash loses none of them.
+    """
+    name, content, tables = original
+    middle = len(content) // 2
+    content = content[:middle] + b"\xff" * 8 + content[middle + 8 :]
+    (tmp_path / "x").mkdir()
+    (tmp_path / "x" / name).write_bytes(content)
+    telemetry = RecordingTelemetry()
+    journal = open_journal(tmp_path / "x", telemetry)
+    assert telemetry.sums[JOURNAL_QUARANTINED.name,] == 1
+    assert (tmp_path / "x/quarantine" / name).read_bytes() == content
+    good = [batch.table for batch in journal.replay(0)]
+    assert len(good) == FRAMES - 1
+    assert good == [batch.table for batch in open_journal(tmp_path / "x").replay(0)]
+    assert all(table in tables for table in good)
+
+
+def test_a_frame_inside_a_span_is_not_believed(tmp_path: Path) -> None:
+    """Scenario: a sender puts the bytes of a whole frame into an attribute; that frame's own
+    header is damaged later, so reading resumes somewhere behind it.
+
+    Guarantee: only frames that carry the segment's secret number are taken.
+    """  # noqa: D205 - the scenario needs two lines
+    import pyarrow as pa  # noqa: PLC0415 - only here
+
+    journal = open_journal(tmp_path / "a")
+    journal.write(make_batch(1, 1))
+    journal.close()
+    (path,) = (tmp_path / "a").glob("*.wal")
+    smuggled = path.read_bytes().decode("latin-1")
+    evil = make_batch(1, 2).replace(
+        {s.ATTRIBUTES: pa.array([[("k", smuggled)]], s.STRING_MAP)},
+    )
+    journal = open_journal(tmp_path / "b")
+    journal.write(evil)
+    journal.write(make_batch(1, 3))
+    journal.close()
+    (path,) = (tmp_path / "b").glob("*.wal")
+    content = bytearray(path.read_bytes())
+    start = content.index(bytes.fromhex(path.stem.rsplit("-", 1)[1]), 100)
+    content[start + 9] ^= 1
+    path.write_bytes(content)
+    replayed = list(open_journal(tmp_path / "b").replay(0))
+    assert [batch.column(s.BATCH_SEQ).to_pylist() for batch in replayed] == [[2]]
+
+
+@pytest.mark.parametrize("failing", ["fdatasync", "pwritev", "ftruncate"])
+def test_a_refused_batch_never_comes_back(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    failing: str,
+) -> None:
+    """Scenario: the medium fails while a batch is written: short write, failed sync, and a
+    failing truncation on top. Then it works again.
+
+    Guarantee: the refused batch is not replayed, the ones before and after are, and its number
+    is used again.
+    """  # noqa: D205 - the scenario needs two lines
+    journal = open_journal(tmp_path / "j")
+    kept = [journal.write(make_batch(4, 1)).table]
+
+    def fail(*_arguments: object) -> int:
+        raise OSError(errno.EIO, "injected")
+
+    real_write = os.pwritev
+
+    def write_half(descriptor: int, parts: list[memoryview], offset: int) -> int:
+        monkeypatch.setattr(os, "pwritev", fail)
+        return real_write(descriptor, [parts[0], parts[1][: len(parts[1]) // 2]], offset)
+
+    if failing == "pwritev":
+        monkeypatch.setattr(os, "pwritev", write_half)
+    else:
+        monkeypatch.setattr(os, "fdatasync", fail)
+    if failing == "ftruncate":
+        monkeypatch.setattr(os, "ftruncate", fail)
+    with pytest.raises(StorageUnavailable, match="Input/output error"):
+        journal.write(make_batch(4, 2))
+    monkeypatch.undo()
+    assert [batch.table for batch in open_journal(tmp_path / "j").replay(0)] == kept
+    journal = open_journal(tmp_path / "j")
+    kept.append(journal.write(make_batch(4, 3)).table)
+    assert kept[1].column(s.BATCH_SEQ).to_pylist() == [2] * 4
+    assert [batch.table for batch in open_journal(tmp_path / "j").replay(0)] == kept

@@ -96,7 +96,7 @@ class Story:
         # the span itself, not its parent: the latest to start
         order = "start_time_unix_nano DESC" if exhibit.table == "spans" else "event_idx"
         found = f"FROM {exhibit.table} WHERE {where} ORDER BY {order} LIMIT 1"
-        sql = f"SELECT {exhibit.after} {found}"  # noqa: S608 - constants of this package
+        sql = f"SELECT {exhibit.after} {found}"
         row = self._lake.execute(sql, parameters).fetchone()
         if row is None:
             return "(not in the lake)"

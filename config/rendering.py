@@ -24,13 +24,16 @@ _DURATION_UNITS: Final = (("d", 86400.0), ("h", 3600.0), ("m", 60.0), ("s", 1.0)
 _SIZE_UNITS: Final = (("TiB", 2**40), ("GiB", 2**30), ("MiB", 2**20), ("KiB", 2**10))
 
 
-def format_duration(seconds: float) -> str:
-    """Return the duration with the largest unit that leaves it a short number: ``7d``, ``25ms``."""
+def format_duration(seconds: float) -> str | float:
+    """Return the duration in the largest unit that it is a short number of: ``7d``, ``25ms``.
+
+    One that has none stays a number, which is read as seconds.
+    """
     for unit, length in _DURATION_UNITS:
-        text = f"{seconds / length:g}{unit}"
+        text = f"{seconds / length:.3f}".rstrip("0").rstrip(".") + unit
         if seconds >= length and parse_duration(text) == seconds:
             return text
-    return f"{seconds!r}s" if seconds else "0s"
+    return seconds or "0s"
 
 
 def format_size(size_bytes: int) -> str | int:

@@ -199,4 +199,7 @@ class _Builder:
 
 def _syntax(error: MarkedYAMLError) -> str:
     """Return ruamel's own words without whatever text of the file they quote."""
-    return _QUOTED.sub("(text withheld)", str(error.problem or error.context or "syntax error"))
+    words = str(error.problem or error.context or "syntax error")
+    if words.startswith("but "):
+        words = f"{error.context}, {words}"
+    return _QUOTED.sub("(text withheld)", words)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import shlex
 from typing import TYPE_CHECKING, Any, Final
 
-from rich.syntax import Syntax
 from rich.table import Table
 from rich.text import Text
 
@@ -23,7 +22,7 @@ if TYPE_CHECKING:
     from collector.demo.sidecar import DemoSidecar
 
 _ERRORS_SHOWN: Final = 6
-_CONTEXT: Final = 22
+_CELL_CHARS: Final = 46
 _SHOWN_SERIES: Final = (
     "traces_span_metrics_calls_total",
     "gen_ai_client_cost",
@@ -150,8 +149,7 @@ class Story:
         self._title("SQL to try next (while it runs: clearspan demo --keep)")
         data = shlex.quote(str(self._sidecar.data))
         for sql in queries.TO_TRY:
-            command = f'clearspan query --data {data} "{sql}"'
-            self._console.print(Syntax(command, "bash", word_wrap=True, background_color="default"))
+            self._say(f'clearspan query --data {data} "{sql}"')
 
     def _metrics(self) -> None:
         self._title(f"A piece of the scrape (http://{self._sidecar.metrics}/metrics)")
@@ -174,8 +172,9 @@ class Story:
 
 
 def _around(text: str, found: str) -> str:
-    """Return the text cut to what stands around ``found`` (whole if it is short)."""
-    place = max(0, text.find(found))
-    start, end = max(0, place - _CONTEXT), place + max(len(found), _CONTEXT) + _CONTEXT
+    """Return the text, cut to about a cell's width around ``found`` (which stays whole)."""
+    spare = max(8, _CELL_CHARS - len(found))
+    start = max(0, min(text.find(found) - spare // 2, len(text) - _CELL_CHARS))
+    end = max(start + _CELL_CHARS, text.find(found) + len(found))
     head, tail = "…" if start else "", "…" if end < len(text) else ""
     return f"{head}{text[start:end]}{tail}"

@@ -6,12 +6,12 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
-import pyarrow as pa
 
 from collector.model import schema as s
 from processors.cost.names import EMBEDDINGS, PRICED_OPERATIONS, UNPRICED_OPERATIONS
 
 if TYPE_CHECKING:
+    import pyarrow as pa
     from numpy.typing import NDArray
 
     from collector.model.batch import SpanBatch
@@ -24,7 +24,7 @@ NO_CALL, CALL, EMBEDDING, CUSTOM, UNNAMED = range(5)
 class Names:
     """One name column: a code a row, and the distinct names (None among them)."""
 
-    codes: NDArray[np.int64]
+    codes: NDArray[np.int32]
     values: list[str | None]
 
 
@@ -40,7 +40,7 @@ def classify(batch: SpanBatch) -> NDArray[np.int8]:
     models = [batch.column(name) for name in (s.GEN_AI_REQUEST_MODEL, s.GEN_AI_RESPONSE_MODEL)]
     if operations.null_count == length and all(m.null_count == length for m in models):
         return np.zeros(length, np.int8)
-    names = encode(operations, None)
+    names = encode(operations)
     kind_of = np.array([_kind(name) for name in names.values], np.int8)  # distinct names
     kinds: NDArray[np.int8] = kind_of[names.codes]
     uncertain = kinds >= CUSTOM
@@ -51,15 +51,10 @@ def classify(batch: SpanBatch) -> NDArray[np.int8]:
     return kinds
 
 
-def encode(column: pa.Array, rows: NDArray[np.intp] | None) -> Names:
-    """Return the names in a column, or in these rows of it, each distinct one once."""
-    if rows is not None:
-        column = column.take(pa.array(rows))
+def encode(column: pa.Array) -> Names:
+    """Return the names in a column, each distinct one once."""
     encoded = column.dictionary_encode(null_encoding="encode")
-    return Names(
-        encoded.indices.to_numpy(zero_copy_only=False).astype(np.int64),
-        encoded.dictionary.to_pylist(),
-    )
+    return Names(encoded.indices.to_numpy(), encoded.dictionary.to_pylist())
 
 
 def _kind(operation: str | None) -> int:

@@ -64,17 +64,19 @@ class CostProcessor:
 
     def _prices_of(self, batch: SpanBatch, rows: NDArray[np.intp], usage: Usage) -> Prices:
         """Return what each row's tokens cost; Python works once a distinct combination."""
-        encoded = [encode(batch.column(name), rows) for name in _NAMES]
-        combined = encoded[0].codes
-        for names in encoded[1:]:
-            combined = combined * len(names.values) + names.codes
+        names = [encode(batch.column(name)) for name in _NAMES]
+        codes = [each.codes[rows].astype(np.int64) for each in names]
+        combined = codes[0]
+        for each, more in zip(names[1:], codes[1:], strict=True):  # two more columns
+            combined = combined * len(each.values) + more
         _, first, inverse = np.unique(combined, return_index=True, return_inverse=True)
-        grids = [
-            self._book.grid(*(names.values[names.codes[row]] for names in encoded))
-            for row in first.tolist()
+        distinct = [
+            [each.values[code] for code in more[first].tolist()]
+            for each, more in zip(names, codes, strict=True)
         ]
-        start_ns = batch.column(s.START_TIME_UNIX_NANO).take(pa.array(rows))
-        return pick_cells(grids, inverse, pc.fill_null(start_ns, 0).to_numpy(), usage.billed_input)
+        grids = list(map(self._book.grid, *distinct))
+        start_ns = pc.fill_null(batch.column(s.START_TIME_UNIX_NANO), 0).to_numpy()[rows]
+        return pick_cells(grids, inverse, start_ns, usage.billed_input)
 
     def _columns(
         self,

@@ -6,13 +6,13 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
-import pyarrow as pa
 import pyarrow.compute as pc
 
 from collector.model import schema as s
 from processors.cost.grid import UNITS
 
 if TYPE_CHECKING:
+    import pyarrow as pa
     from numpy.typing import NDArray
 
     from collector.model.batch import SpanBatch
@@ -56,8 +56,7 @@ def read_usage(
     row is approximate; so is one that leaves input or output out (embeddings have no output).
     A negative or impossible count is taken as not reported.
     """
-    chosen = pa.array(rows)
-    reported = [_counts(batch.column(name), chosen) for name in _COLUMNS]
+    reported = [_counts(batch.column(name), rows) for name in _COLUMNS]
     has_input, has_output = reported[0] >= 0, reported[1] >= 0
     tokens_in, tokens_out, cache_read, cache_write, reasoning = (
         np.maximum(column, 0) for column in reported
@@ -86,8 +85,8 @@ def read_usage(
     )
 
 
-def _counts(column: pa.Array, chosen: pa.Array) -> NDArray[np.int64]:
+def _counts(column: pa.Array, rows: NDArray[np.intp]) -> NDArray[np.int64]:
     if column.null_count == len(column):
-        return np.full(len(chosen), _UNREPORTED, np.int64)
-    counts = pc.fill_null(column.take(chosen), _UNREPORTED).to_numpy(zero_copy_only=False)
+        return np.full(len(rows), _UNREPORTED, np.int64)
+    counts = pc.fill_null(column, _UNREPORTED).to_numpy()[rows]
     return np.where((counts < 0) | (counts > _MAX_TOKENS), _UNREPORTED, counts)

@@ -26,7 +26,7 @@ _TEXTUAL: Final = frozenset({"str", "timestamp", "binary", "value"})
 _OVERRIDE: Final = re.compile(r'((?:"[^"]+"|[^."=]+)(?:\.(?:"[^"]+"|[^."=]+))*)=(.*)', re.DOTALL)
 _SEGMENT: Final = re.compile(r'"([^"]+)"|([^."]+)')
 # ruamel quotes what it stumbled over; that may be a piece of a secret, a lone character is not.
-_QUOTED: Final = re.compile(r"(['\"])(?!<)(?:(?!\1).){3,}\1")
+_QUOTED: Final = re.compile(r"(['\"])((?:(?!\1).)*)\1")
 
 
 def read_file(path: FilePath, environ: Mapping[str, str], problems: Problems) -> Branch:
@@ -202,4 +202,10 @@ def _syntax(error: MarkedYAMLError) -> str:
     words = str(error.problem or error.context or "syntax error")
     if words.startswith("but "):
         words = f"{error.context}, {words}"
-    return _QUOTED.sub("(text withheld)", words)
+    return _QUOTED.sub(_without_text, words)
+
+
+def _without_text(quoted: re.Match[str]) -> str:
+    """Keep a lone character (two when escaped) and the names of YAML's tokens."""
+    is_syntax = len(quoted[2]) <= 2 or quoted[2].startswith("<")  # noqa: PLR2004 - as it says
+    return quoted[0] if is_syntax else "(text withheld)"

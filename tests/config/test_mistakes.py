@@ -38,8 +38,8 @@ _EXACT = {
     "unknown key far from any": (
         "zzz: 1\n",
         (
-            "c.yaml:1:1: zzz: unknown key, keys here: exporters, extensions, processors, receivers, "
-            "service"
+            "c.yaml:1:1: zzz: unknown key, keys here: exporters, extensions, processors, "
+            "receivers, service"
         ),
     ),
     "unset variable": (
@@ -79,14 +79,17 @@ _EXACT = {
     ),
     "two documents": (
         "{}\n---\n{}\n",
-        "c.yaml:2:1: not valid YAML: expected a single document in the stream, but found another document",
+        (
+            "c.yaml:2:1: not valid YAML: expected a single document in the stream, but found "
+            "another document"
+        ),
     ),
     "no map": ("[1]\n", "c.yaml:1:1: the top of a configuration is a map of sections"),
     "unreadable file reference": (
         "exporters: {lake: {path: '${file:/nowhere/at/all}'}}\n",
         (
-            "c.yaml:1:26: exporters.lake.path: file /nowhere/at/all cannot be read: No such file or "
-            "directory"
+            "c.yaml:1:26: exporters.lake.path: file /nowhere/at/all cannot be read: No such file "
+            "or directory"
         ),
     ),
     "unknown scheme": (
@@ -99,8 +102,8 @@ _EXACT = {
     "unclosed reference": (
         "exporters: {lake: {path: '${env:HOME'}}\n",
         (
-            "c.yaml:1:26: exporters.lake.path: '${' has no closing '}'; write $$ for a plain dollar "
-            "sign"
+            "c.yaml:1:26: exporters.lake.path: '${' has no closing '}'; write $$ for a plain "
+            "dollar sign"
         ),
     ),
     "redaction is not first": (
@@ -135,8 +138,8 @@ _EXACT = {
     "options of a user's processor that are no map": (
         "processors: {'shop.spans:Drop': 5}\n",
         (
-            'c.yaml:1:33: processors."shop.spans:Drop": expected a map of the processor\'s options, '
-            "got a number"
+            'c.yaml:1:33: processors."shop.spans:Drop": expected a map of the processor\'s '
+            "options, got a number"
         ),
     ),
     "unknown policy": (
@@ -156,8 +159,8 @@ _EXACT = {
             "{name: b, type: cost, cost: {min_usd: -1}}]}}]}}\n"
         ),
         (
-            "c.yaml:1:124: processors.tail_sampling.policies[0].and.and_sub_policy[0].cost.min_usd: "
-            "must be at least 0"
+            "c.yaml:1:123: processors.tail_sampling.policies[0].and.and_sub_policy[0].cost."
+            "min_usd: must be at least 0"
         ),
     ),
     "policies of one name": (

@@ -14,17 +14,17 @@ import duckdb
 
 from collector.model.errors import QueryError
 from storage.lake_tables import SPAN_EVENTS, SPANS
+from storage.manifest import MANIFEST
+from storage.manifest_text import FORMAT_VERSION
 from storage.sql_output import Result
 from storage.sql_views import refresh_statement, view_statements
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-FORMAT_VERSION: Final = 1
 # Lake files never change, so a footer need not be read twice: 42 ms rather than 65 for one trace in
 # 50 files.
 _SETTINGS: Final = ("SET parquet_metadata_cache = true", "SET TimeZone = 'UTC'")
-_MANIFEST: Final = "_manifest.json"
 
 
 def print_setup(data_dir: Path) -> str:
@@ -96,16 +96,16 @@ def _lake(data_dir: Path) -> Path:
     data = data_dir.absolute()
     if not data.is_dir():
         raise QueryError(f"there is no data directory {data}")
-    lake = data if (data / _MANIFEST).exists() else data / "lake"
-    manifest = _read_manifest(lake / _MANIFEST)
+    lake = data if (data / MANIFEST).exists() else data / "lake"
+    manifest = _read_manifest(lake / MANIFEST)
     version = manifest.get("format_version")
     if version != FORMAT_VERSION:
         raise QueryError(
-            f"{lake / _MANIFEST} has format_version {version!r:.20}; this clearspan reads "
+            f"{lake / MANIFEST} has format_version {version!r:.20}; this clearspan reads "
             f"{FORMAT_VERSION}"
         )
     if not all(isinstance(manifest.get(t), list) and manifest[t] for t in (SPANS, SPAN_EVENTS)):
-        raise QueryError(f"{lake / _MANIFEST} is not a clearspan manifest: it lists no files")
+        raise QueryError(f"{lake / MANIFEST} is not a clearspan manifest: it lists no files")
     return lake
 
 

@@ -90,8 +90,8 @@ class Result:
         console = Console(file=output, width=width, highlight=False)
         rows = len(self)
         cells = list(self._cells(min(rows, _MOST_ROWS)))
-        widths = self._least_widths(cells)
-        if rows == 1 or (rows and sum(widths) + _GAP * len(widths) > console.width):
+        widths = self._widths(cells, console.width)
+        if rows == 1 or widths is None:
             cells = cells[:_MOST_RECORDS]
             self._show_records(console, cells)
         else:
@@ -110,7 +110,7 @@ class Result:
                 justify="right" if _is_number(field.type) else "left",
                 overflow="ellipsis",
                 no_wrap=True,
-                min_width=width,
+                width=width,
             )
         for row in cells:  # over the few rows shown
             grid.add_row(*[Text(_cut(cell, _CELL_CHARS)) for cell in row])
@@ -131,19 +131,31 @@ class Result:
                     gap = "\n" if "\n" in value else "  "
                     console.print(Text(f"{name:<{widest}}{gap}{value}"), soft_wrap=True)
 
-    def _least_widths(self, cells: list[tuple[str, ...]]) -> list[int]:
-        """Return how wide each column must be to be worth showing: an id whole, a map its start."""
-        longest = [max(map(len, column)) for column in zip(*cells, strict=True)]
-        most = [
+    def _widths(self, cells: list[tuple[str, ...]], room: int) -> list[int] | None:
+        """Return each column's width in characters, None when the columns do not fit side by side.
+
+        A scalar is shown whole up to the length of a trace id; maps and lists share what is left.
+        """
+        names = [len(_printable(name)) for name in self.table.column_names]
+        values = [
+            [len(_cut(cell, _CELL_CHARS)) for cell in column] for column in zip(*cells, strict=True)
+        ]
+        wanted = [
+            max(name, *lengths)
+            for name, lengths in zip(names, values or [[0]] * len(names), strict=True)
+        ]
+        limits = [
             _NESTED if pa.types.is_nested(kind) else _SCALAR for kind in self.table.schema.types
         ]
-        # without rows there is nothing in a column but its name
-        return [
-            max(min(size, limit), min(len(name), limit))
-            for size, limit, name in zip(
-                longest or [0] * len(most), most, self.table.column_names, strict=True
-            )
-        ]
+        widths = list(map(min, wanted, limits))
+        spare = room - sum(widths) - _GAP * (len(widths) - 1)
+        if spare < 0 and cells:
+            return None
+        for column, width in enumerate(widths):
+            more = min(wanted[column] - width, max(spare, 0))
+            widths[column] += more
+            spare -= more
+        return widths
 
     def _cells(self, rows: int) -> Iterator[tuple[str, ...]]:
         columns = [
@@ -179,7 +191,7 @@ def _text(value: Any) -> str:
         case None | []:
             text = ""
         case float():
-            text = f"{value:.6g}"
+            text = f"{value:.10g}"
         case Decimal():
             text = f"{value.normalize():f}"
         case bytes():

@@ -7,10 +7,12 @@ that variable: setting it again shows newer data.
 
 from __future__ import annotations
 
+import glob
 from typing import TYPE_CHECKING, Final
 
 from collector.model import schema as s
 from storage.lake_tables import SPAN_EVENTS, SPAN_EVENTS_SCHEMA, SPANS, SPANS_SCHEMA
+from storage.manifest import MANIFEST
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -38,13 +40,15 @@ def refresh_statement(lake: Path) -> str:
     """Return the statement that reads the manifest of ``lake`` (absolute) now."""
     # columns are named, so nothing is inferred from what a manifest happens to hold; unnest and
     # list rather than a lambda, whose syntax differs between DuckDB versions
-    prefix = quote(f"{lake}/")
+    # a path with * in it would also match its neighbours, and show their spans
+    directory = glob.escape(str(lake))
+    prefix = quote(f"{directory}/")
     files = ",\n".join(
         f"  {table} := (SELECT list({prefix} || f) FROM (SELECT unnest({table}) AS f FROM m))"
         for table in (SPANS, SPAN_EVENTS)
     )
     columns = f"{{{SPANS}: 'VARCHAR[]', {SPAN_EVENTS}: 'VARCHAR[]'}}"
-    manifest = quote(f"{lake}/_manifest.json")
+    manifest = quote(f"{directory}/{MANIFEST}")
     return (
         f"SET VARIABLE {_VARIABLE} = (\n"
         f"  WITH m AS (SELECT * FROM read_json({manifest}, columns = {columns}))\n"

@@ -1,0 +1,134 @@
+"""A result in each format: complete, valid, and harmless to a terminal."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from datetime import UTC, datetime
+from decimal import Decimal
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from storage.sql_output import FORMATS, Format, Result
+
+TABLE = pa.table(
+    {
+        "name": ['GET "/a,b"\nnext', None],
+        "cost_usd": pa.array([Decimal("0.003800000"), None], pa.decimal128(18, 9)),
+        "ratio": [float("nan"), 0.5],
+        "start_time": pa.array([datetime(2026, 3, 1, tzinfo=UTC)] * 2, pa.timestamp("us", "UTC")),
+        "attributes": pa.array([[("k", "v")], []], pa.map_(pa.string(), pa.string())),
+        "services": [["a", "b"], []],
+    }
+)
+
+
+def written(table: pa.Table, form: Format) -> bytes:
+    """Return the bytes of a result in a format."""
+    output = io.BytesIO()
+    Result.of(table).write(output, form)
+    return output.getvalue()
+
+
+def shown(table: pa.Table, width: int = 120) -> str:
+    """Return what a person sees."""
+    output = io.StringIO()
+    Result.of(table).show(output, width=width)
+    return output.getvalue()
+
+
+def test_json_is_one_array_of_objects() -> None:
+    """Valid JSON for any reader: maps are objects, money keeps its digits, NaN is null."""
+    first, second = json.loads(written(TABLE, "json"))
+    assert first["name"] == 'GET "/a,b"\nnext'
+    assert first["cost_usd"] == 0.0038
+    assert first["ratio"] is None
+    assert first["start_time"] == "2026-03-01 00:00:00+00"
+    assert first["attributes"] == {"k": "v"}
+    assert second == {
+        "name": None,
+        "cost_usd": None,
+        "ratio": 0.5,
+        "start_time": "2026-03-01 00:00:00+00",
+        "attributes": {},
+        "services": [],
+    }
+
+
+def test_csv_has_a_header_and_quotes_what_needs_it() -> None:
+    """Commas, quotes and line breaks survive a CSV reader; null is empty."""
+    first, second = csv.DictReader(io.StringIO(written(TABLE, "csv").decode()))
+    assert first["name"] == 'GET "/a,b"\nnext'
+    assert first["cost_usd"] == "0.003800000"
+    assert second["name"] == ""
+
+
+def test_parquet_keeps_types_and_rows() -> None:
+    """Parquet bytes read back as the same rows with the same types."""
+    back = pq.ParquetFile(pa.BufferReader(written(TABLE, "parquet"))).read()
+    assert back.schema.field("cost_usd").type == pa.decimal128(18, 9)
+    assert back.schema.field("start_time").type == pa.timestamp("us", "UTC")
+    assert back.column("attributes").to_pylist() == [[("k", "v")], []]
+
+
+@pytest.mark.parametrize("form", FORMATS)
+def test_a_result_without_rows_is_written(form: Format) -> None:
+    """Nothing found is an answer in every format."""
+    output = written(TABLE.slice(0, 0), form)
+    if form == "json":
+        assert json.loads(output) == []
+    elif form == "parquet":
+        assert pq.ParquetFile(pa.BufferReader(output)).metadata.num_rows == 0
+    else:
+        assert b"cost_usd" in output
+
+
+def test_the_table_says_how_many_rows_there_are() -> None:
+    """A thousand rows: the first forty, and a line that says so."""
+    output = shown(pa.table({"n": range(1000), "name": ["x"] * 1000}))
+    assert "1,000 rows (40 shown" in output
+    assert len(output.splitlines()) == 43
+    assert "998" not in output
+
+
+def test_a_trace_id_is_never_cut_and_a_map_gives_way() -> None:
+    """An id beside a long map in a narrow terminal: the id is whole, every column is there."""
+    ids = ["0123456789abcdef" * 2] * 2
+    maps = pa.array([[("key", "v" * 300)]] * 2, pa.map_(pa.string(), pa.string()))
+    output = shown(pa.table({"trace_id": ids, "attributes": maps, "ms": [1.5, 2]}), width=80)
+    assert ids[0] in output
+    assert "…" in output
+    assert "1.5" in output
+    assert max(map(len, output.splitlines())) <= 80
+
+
+def test_rows_wider_than_the_terminal_are_shown_as_blocks() -> None:
+    """Eighty columns of two rows: a block of lines each, nulls left out."""
+    wide = pa.table({f"column_{n}": pa.array([n, None]) for n in range(80)})
+    lines = shown(wide).splitlines()
+    assert lines[0] == "── row 1 ──"
+    assert lines[1].split() == ["column_0", "0"]
+    assert lines[-2:] == ["── row 2 ──", "2 rows"]
+
+
+def test_one_row_is_shown_whole() -> None:
+    """A single long value, such as a query plan, is neither cut nor folded."""
+    text = "first line\n" + "x" * 500
+    assert text in shown(pa.table({"explain_value": [text]}))
+
+
+def test_a_terminal_does_not_obey_what_is_stored() -> None:
+    """Escape sequences and markup in a span name or column name are shown, not acted upon."""
+    output = shown(pa.table({"na\x1b[2Jme": ["\x1b]0;owned\x07 [red]x[/red]", "\x9b31m"]}))
+    assert "\x1b" not in output
+    assert "\x9b" not in output
+    assert r"\x1b]0;owned\x07 [red]x[/red]" in output
+
+
+def test_repeated_column_names_are_numbered() -> None:
+    """SELECT 1 AS a, 2 AS a: both values are there in every format."""
+    table = pa.Table.from_arrays([pa.array([1]), pa.array([2])], names=["a", "a"])
+    assert json.loads(written(table, "json")) == [{"a": 1, "a_1": 2}]

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from itertools import repeat
-from typing import TYPE_CHECKING, Final
+from itertools import compress, repeat
+from operator import is_
+from typing import TYPE_CHECKING, Final, cast
 
 if TYPE_CHECKING:
     from collections.abc import Hashable, Iterable
@@ -37,30 +38,38 @@ class VerdictCache:
         self._old: dict[Hashable, Verdict | None] = {}
         self._bytes = 0
 
-    def look_up(self, keys: Iterable[Hashable]) -> list[Verdict | Unknown | None]:
-        """Return the young generation's verdict for each key, UNKNOWN where it has none."""
-        return list(map(self._young.get, keys, repeat(UNKNOWN)))
+    def look_up(self, keys: list[Hashable]) -> list[Verdict | Unknown | None]:
+        """Return the verdict for each key, UNKNOWN where there is none."""
+        verdicts = list(map(self._young.get, keys, repeat(UNKNOWN)))
+        if self._old:
+            # a loop over what is new or has aged only
+            for place in compress(range(len(keys)), map(is_, verdicts, repeat(UNKNOWN))):
+                key = keys[place]
+                verdict = self._old.get(key, UNKNOWN)
+                if not isinstance(verdict, Unknown):
+                    verdicts[place] = verdict
+                    self.remember(key, verdict)
+        return verdicts
 
-    def recall(self, key: Hashable, size: int) -> Verdict | Unknown | None:
-        """Return what either generation knows of one key, and keep it young.
+    def remember(self, key: Hashable, verdict: Verdict | None) -> None:
+        """Keep a verdict on a string, or on a ``(class, string)``, unless it is too long."""
+        text = key if isinstance(key, str) else cast("tuple[int, str]", key)[1]
+        if len(text) <= MAX_STRING and self._half:
+            self._make_room()
+            self._young[key] = verdict
+            self._bytes += len(text)
 
-        ``size`` is the length of the string the key stands for.
-        """
-        verdict = self._young.get(key, UNKNOWN)
-        if isinstance(verdict, Unknown):
-            verdict = self._old.get(key, UNKNOWN)
-            if not isinstance(verdict, Unknown):
-                self.remember(key, size, verdict)
-        return verdict
+    def remember_clean(self, texts: Iterable[str]) -> None:
+        """Keep many strings in which nothing was found."""
+        if self._half:
+            self._make_room()
+            short = [text for text in texts if len(text) <= MAX_STRING]
+            self._young.update(dict.fromkeys(short))
+            self._bytes += sum(map(len, short))
 
-    def remember(self, key: Hashable, size: int, verdict: Verdict | None) -> None:
-        """Keep a verdict, unless the string is too long to be worth its memory."""
-        if size > MAX_STRING or not self._half:
-            return
+    def _make_room(self) -> None:
         if len(self._young) >= self._half or self._bytes >= _MAX_BYTES // 2:
             self._old, self._young, self._bytes = self._young, {}, 0
-        self._young[key] = verdict
-        self._bytes += size
 
     def __len__(self) -> int:
         """Return how many verdicts are held."""

@@ -6,6 +6,7 @@ import re
 from dataclasses import dataclass
 from enum import Enum
 from fnmatch import translate
+from itertools import pairwise
 from typing import TYPE_CHECKING, Final
 
 from processors.redaction.views import fold
@@ -127,6 +128,7 @@ class KeyClassifier:
         self._ignored = frozenset(ignored)
         self._context = frozenset(context) - _NO_CONTEXT
         self._known: dict[str, KeyClass] = {}
+        self._numbers: dict[KeyClass, int] = {}
         self.has_globs = bool(identity or credential)
 
     @property
@@ -138,6 +140,10 @@ class KeyClassifier:
             rf'|"(?:key|name)"\s*:\s*"[^"]*(?:{words})'
             rf'|"bytesValue"'
         )
+
+    def number(self, key_class: KeyClass) -> int:
+        """Return a small number that stands for the class (hashing one takes a microsecond)."""
+        return self._numbers.setdefault(key_class, len(self._numbers))
 
     def classify(self, key: str) -> KeyClass:
         """Return the class of an attribute's key."""
@@ -173,7 +179,7 @@ class KeyClassifier:
 def _is_credential(words: tuple[str, ...]) -> bool:
     if any(part in word for word in words for part in _SECRET_PARTS):
         return True
-    pairs = set(zip(words, words[1:], strict=False))
+    pairs = set(pairwise(words))
     if ("pass", "word") in pairs:
         return True
     if not words or words[-1] in _DESCRIPTIVE:
@@ -202,7 +208,7 @@ def _is_identity(words: tuple[str, ...], name: str) -> bool:
         return True
     if any(_is_contact(word) for word in words):
         return True
-    pairs = set(zip(words, words[1:], strict=False))
+    pairs = set(pairwise(words))
     if not _PERSON_PAIRS.isdisjoint(pairs):
         return True
     if words[0] in _MACHINE_USERS:

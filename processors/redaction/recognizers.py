@@ -132,17 +132,32 @@ class LaxEmailRecognizer(FailClosedRecognizer):
 
     def search(self, rule: Rule, text: str) -> Iterator[Finding]:
         """Yield the address inside each match, without what stands before it."""
-        for match in rule.compiled.finditer(text, timeout=TIMEOUT_S):
-            local, _, domain = match[0].partition("@")
-            if not _is_mail_domain(domain) or _USERINFO.search(text[: match.start()][-300:]):
-                continue
-            cut = _BEFORE.match(local)
-            offset = cut.end() if cut else 0
-            assigned = _ASSIGNED.match(local, offset)
-            offset = assigned.end() if assigned else offset
-            if offset == len(local):
-                offset = 0
-            yield Finding("EMAIL_ADDRESS", match.start() + offset, match.end(), 1.0, "email")
+        position = 0
+        while (at := text.find("@", position)) >= 0:
+            # an address holds no blank, so the search need not begin before the last one
+            begin = max(position, text.rfind(" ", position, at) + 1)
+            match = rule.compiled.search(text, begin, timeout=TIMEOUT_S)
+            if match is None:
+                return
+            position = max(match.end(), at + 1)
+            found = _address(text, match)
+            if found is not None:
+                yield found
+
+
+def _address(text: str, match: regex.Match[str]) -> Finding | None:
+    local, _, domain = match[0].partition("@")
+    if not _is_mail_domain(domain):
+        return None
+    if _USERINFO.search(text[max(0, match.start() - 300) : match.start()]):
+        return None
+    cut = _BEFORE.match(local)
+    offset = cut.end() if cut else 0
+    assigned = _ASSIGNED.match(local, offset)
+    offset = assigned.end() if assigned else offset
+    if offset == len(local):
+        offset = 0
+    return Finding("EMAIL_ADDRESS", match.start() + offset, match.end(), 1.0, "email")
 
 
 def _is_mail_domain(domain: str) -> bool:
@@ -209,10 +224,12 @@ class ExactIbanRecognizer(FailClosed, IbanRecognizer):  # type: ignore[misc]  # 
             patterns=[
                 Pattern(
                     "iban",
-                    r"(?<![A-Za-z0-9])[A-Za-z]{2}[0-9]{2}(?:[ \-]?[A-Za-z0-9]){11,30}",
+                    rf"(?<![A-Za-z0-9])(?:{'|'.join(_IBAN_LENGTHS)})[0-9]{{2}}"
+                    r"(?:[ \-]?[A-Za-z0-9]){11,30}",
                     1.0,
                 ),
             ],
+            regex_flags=regex.IGNORECASE,
         )
 
     def search(self, rule: Rule, text: str) -> Iterator[Finding]:

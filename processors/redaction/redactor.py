@@ -104,10 +104,14 @@ class Redactor:
         ]
         return RedactedText(verdict.text, tuple(found))
 
+    def suspicious(self, texts: list[str]) -> list[bool]:
+        """Tell which texts have to be judged; in the others there is nothing to find."""
+        if self._screen is None or self._detectors.blind:
+            return [True] * len(texts)
+        return self._screen.suspicious(texts)
+
     def judge(self, text: str, key_class: KeyClass = SCAN) -> Verdict | None:
         """Return what to write instead of the text, None to leave it as it is."""
-        if key_class is SCAN and not self._detectors.blind and not self._marks(text):
-            return None
         return self._judge(text, key_class, 0, _Trail())
 
     def _judge(self, text: str, key_class: KeyClass, depth: int, trail: _Trail) -> Verdict | None:

@@ -37,7 +37,8 @@ _PREFILTER: Final = (
 )
 _PERCENT: Final = r"%[0-9A-Fa-f]{2}"
 _BACKSLASH: Final = r"\\"
-_EXPONENT: Final = r"\d[eE]\+?\d"
+_EXPONENT: Final = r"(?:^|[^\w.\-])\d\.?\d{0,18}[eE]\+?\d{1,2}(?:$|[^\w.\-])"
+_EXPONENT_IN_SHADOW: Final = r"\d[eE]\+?\d"
 # Unicode white space among the ASCII controls, which Hyperscan's \s does not know
 _SEPARATORS: Final = r"[\x1c-\x1f]"
 
@@ -62,8 +63,13 @@ class Screen:
         that looks like JSON is looked into.
         """
         expressions = [
-            _Expression(text, text, LOOK_CLOSER, _PREFILTER | hs.HS_FLAG_CASELESS)
-            for text in (_PERCENT, _BACKSLASH, _EXPONENT, key_hint)
+            _Expression(plain, shadow, LOOK_CLOSER, _PREFILTER | hs.HS_FLAG_CASELESS)
+            for plain, shadow in (
+                (_PERCENT, _PERCENT),
+                (_BACKSLASH, _BACKSLASH),
+                (_EXPONENT, _EXPONENT_IN_SHADOW),
+                (key_hint, key_hint),
+            )
         ]
         if always_json:
             expressions.append(
@@ -87,6 +93,23 @@ class Screen:
                 raise RuntimeError("a pattern of clearspan's own did not compile")
             self._always.append(mark)
             _log.warning("pattern runs on every string", rule=rules[mark].pattern.name)
+
+    def suspicious(self, texts: list[str]) -> list[bool]:
+        """Tell for each text whether anything is marked. A loop over strings not seen before."""
+        if self._always:
+            return [True] * len(texts)
+        scan = self._plain.scan
+        found: list[int] = []
+        result = []
+        for text in texts:
+            if text.isascii():
+                scan(text.encode(), _collect, 0, found)
+            else:
+                found = self.marks(text)
+            result.append(bool(found))
+            if found:
+                found = []
+        return result
 
     def marks(self, text: str) -> list[int]:
         """Return the positions of rules that may match, and LOOK_CLOSER where it applies.

@@ -124,8 +124,8 @@ class Surfaces:
         found = Surfaces({}, [], [])
         for name in _COLUMNS:
             column = batch.column(name)
-            if column.null_count == len(column) and not column.type.num_fields:
-                if not _is_exact(column):
+            if column.null_count == len(column) and pa.types.is_string(column.type):
+                if _holds_bytes(column):
                     found.columns[name] = pa.nulls(len(column), column.type)
                 continue
             exact = column if _is_exact(column) else _copied(column)
@@ -222,6 +222,13 @@ def _is_exact(array: pa.Array) -> bool:
     if pa.types.is_struct(kind):
         return all(_is_exact(array.field(index)) for index in range(kind.num_fields))
     return True
+
+
+def _holds_bytes(nulls: pa.Array) -> bool:
+    """Tell whether an all-null string array has text in its buffer all the same."""
+    _, offsets, data = nulls.buffers()
+    # Arrow makes nulls from one buffer of zeros, used for offsets and data alike
+    return data is not None and data.size > 0 and data.address != offsets.address
 
 
 def _copied(array: pa.Array) -> pa.Array:

@@ -20,7 +20,7 @@ _DASH: Final = re.compile(f"[{_DASHES}]")
 _FOLDABLE: Final = re.compile(f"[{_INVISIBLE}{_DASHES}]")
 _ESCAPE: Final = re.compile(r"\\(?:u([0-9a-fA-F]{4})|x([0-9a-fA-F]{2})|(.))", re.DOTALL)
 _SIMPLE: Final = {"n": "\n", "r": "\r", "t": "\t", "b": "\b", "f": "\f", "0": "\0"}
-_EXPONENT: Final = re.compile(r"(?<![\w.])(\d)\.?(\d{0,18})[eE]\+?(\d{1,2})(?![\w.])")
+_EXPONENT: Final = re.compile(r"(?<![\w.\-])(\d)\.?(\d{0,18})[eE]\+?(\d{1,2})(?![\w.\-])")
 # The longest number that any card, phone or account has.
 _MAX_DIGITS: Final = 40
 

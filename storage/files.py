@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Final
 from collector.model.errors import StartupError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
     from pathlib import Path
 
 _DAMAGE: Final = frozenset({None, errno.EIO, errno.EUCLEAN, errno.EBADMSG})
@@ -58,7 +58,11 @@ def make_directories(path: Path) -> None:
     sync_directory(path.parent)
 
 
-def replace_file(path: Path, content: bytes) -> None:
+def replace_file(
+    path: Path,
+    content: bytes,
+    before_rename: Callable[[], None] | None = None,
+) -> None:
     """Give a file new content all at once; the caller syncs the directory.
 
     Raises OSError; then the old content is untouched and nothing is left behind.
@@ -69,6 +73,8 @@ def replace_file(path: Path, content: bytes) -> None:
             file.write(content)
             file.flush()
             os.fsync(file.fileno())
+        if before_rename is not None:
+            before_rename()
         temporary.replace(path)
     except OSError:
         remove_quietly([temporary])

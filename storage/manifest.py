@@ -111,7 +111,11 @@ class Manifest:
             text = render(state, self._environment.now())
             try:
                 self._move_in(add, entries)
-                replace_file(self._directory / MANIFEST, text)
+                replace_file(
+                    self._directory / MANIFEST,
+                    text,
+                    lambda: self._environment.reached(env.MANIFEST_WRITTEN),
+                )
             except OSError:
                 remove_quietly([self._directory / entry.path for entry in entries])
                 remove_quietly([staged.path for staged in add])

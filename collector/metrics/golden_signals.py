@@ -41,8 +41,7 @@ if TYPE_CHECKING:
     from config.settings import PrometheusSettings
 
 _NANOS: Final = 1_000_000_000
-# Usage on these repeats that of the calls under them (semconv: gen_ai.aggregated_usage).
-_SUMMARY_OPERATIONS: Final = frozenset({"invoke_agent", "invoke_workflow", "fetch_response"})
+_NO_CALL: Final = frozenset(schema.NO_CALL_OPERATIONS)
 # An array attribute is JSON text: ["stop","length"] is shown as stop,length.
 _JSON_MARKS: Final = str.maketrans("", "", '[]" \t\n')
 _MODEL_COLUMNS: Final = (
@@ -63,11 +62,11 @@ class GoldenSignals:
     ) -> None:
         """Start without series; ``clock`` gives Unix seconds for creation times and exemplars.
 
-        Raises ConfigError when the buckets are not finite and ascending.
+        Raises ConfigError when the buckets are not ascending.
         """
         buckets = settings.histogram_buckets
-        if not buckets or not np.isfinite(buckets).all() or not (np.diff(buckets) > 0).all():
-            raise ConfigError("exporters.prometheus.histogram_buckets: finite numbers, ascending")
+        if not buckets or not (np.diff(buckets) > 0).all():
+            raise ConfigError("exporters.prometheus.histogram_buckets: numbers in ascending order")
         limit = settings.aggregation_cardinality_limit
         exemplars = settings.exemplars
         self._lock = Lock()
@@ -151,7 +150,7 @@ class GoldenSignals:
         trace_ids: NDArray[np.void],
     ) -> None:
         """Add tokens and cost of the GenAI spans ``rows``."""
-        own = np.array([name not in _SUMMARY_OPERATIONS for name in operation.values])
+        own = np.array([name.lower() not in _NO_CALL for name in operation.values])
         own_usage = own[operation.codes]
         for column, direction in (
             (schema.INPUT_TOKENS, "input"),

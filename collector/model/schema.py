@@ -83,6 +83,18 @@ DROPPED_LINKS_COUNT: Final = "dropped_links_count"
 KIND_NAMES: Final = ("UNSPECIFIED", "INTERNAL", "SERVER", "CLIENT", "PRODUCER", "CONSUMER")
 STATUS_NAMES: Final = ("UNSET", "OK", "ERROR")
 
+# GenAI operations (lower case) that are no billable call: their token usage is the sum of calls
+# that have spans of their own, or there is none; whoever sums tokens leaves them out.
+NO_CALL_OPERATIONS: Final = (
+    "create_agent",
+    "execute_tool",
+    "fetch_response",
+    "invoke_agent",
+    "invoke_workflow",
+    "plan",
+    "retrieval",
+)
+
 # How a value that was no string is written in a MAP<VARCHAR,VARCHAR>; the tag stands under the
 # same key in the ``*non_string_types`` map beside it. A tag whose value no longer parses (it was
 # redacted) means a plain string. ``array`` and ``kvlist`` are JSON text; ``otlp`` is the OTLP/JSON

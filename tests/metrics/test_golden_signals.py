@@ -258,8 +258,8 @@ def test_scrapes_while_counting_are_consistent() -> None:
     assert value(signals, "traces_span_metrics_calls_total") == 20 * 64
 
 
-@pytest.mark.parametrize("buckets", [(), (1.0, 1.0), (2.0, 1.0), (1.0, float("inf"))])
+@pytest.mark.parametrize("buckets", [(), (1.0, 1.0), (2.0, 1.0)])
 def test_buckets_that_cannot_be_a_histogram_are_refused(buckets: tuple[float, ...]) -> None:
-    """Unordered, repeated or infinite bounds are a ConfigError that names the setting."""
+    """No bounds, repeated or unordered ones are a ConfigError that names the setting."""
     with pytest.raises(ConfigError, match="histogram_buckets"):
         GoldenSignals(PrometheusSettings(histogram_buckets=buckets))

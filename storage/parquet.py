@@ -115,6 +115,7 @@ class ParquetWriter:
             self._writer.add_key_value_metadata({_FACTS_KEY: json.dumps(asdict(facts))})
         except BaseException:
             self._sink.close()
+            path.unlink(missing_ok=True)
             raise
 
     def write(self, rows: pa.Table) -> None:

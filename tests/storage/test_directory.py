@@ -1,0 +1,83 @@
+"""One writer a directory, and clear words when a directory cannot be used."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from typing import TYPE_CHECKING
+
+import pytest
+
+from collector.model.errors import StartupError
+from storage.files import DirectoryLock
+from tests.storage.store import Store
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+HOLD = """
+import sys
+from pathlib import Path
+from storage.files import DirectoryLock
+lock = DirectoryLock(Path(sys.argv[1]))
+print("held", flush=True)
+sys.stdin.read()
+"""
+
+
+def test_a_second_process_is_told_who_holds_the_directory(tmp_path: Path) -> None:
+    """Scenario: another process has the directory; then it is killed.
+
+    Guarantee: the error names directory and pid; after the death the directory is free at once.
+    """
+    data = tmp_path / "data"
+    command = [sys.executable, "-c", HOLD, str(data)]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as holder:
+        assert holder.stdout is not None
+        assert holder.stdout.readline() == b"held\n"
+        with pytest.raises(StartupError, match=f"{data}: in use by process {holder.pid}"):
+            Store(data)
+        holder.kill()
+        holder.wait()
+    Store(data).abandon()
+
+
+def test_two_stores_in_one_process(tmp_path: Path) -> None:
+    """Scenario: opened twice by mistake. Guarantee: refused too, with this process's pid."""
+    store = Store(tmp_path / "data")
+    with pytest.raises(StartupError, match=str(os.getpid())):
+        Store(tmp_path / "data")
+    store.abandon()
+    Store(tmp_path / "data").abandon()
+
+
+def test_an_absent_parent_is_not_made(tmp_path: Path) -> None:
+    """Scenario: a typo in the path. Guarantee: the error names path and reason."""
+    path = tmp_path / "no" / "data"
+    with pytest.raises(StartupError, match=f"{path}: No such file or directory"):
+        DirectoryLock(path)
+
+
+def test_a_directory_that_is_a_file(tmp_path: Path) -> None:
+    """Scenario: a file has the directory's name. Guarantee: the error names it."""
+    (tmp_path / "data").write_text("")
+    with pytest.raises(StartupError, match=r"data: "):
+        DirectoryLock(tmp_path / "data")
+
+
+def test_a_read_only_directory(tmp_path: Path) -> None:
+    """Scenario: the volume is mounted read-only. Guarantee: one error with path and reason."""
+    path = tmp_path / "ro"
+    path.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", "size=1m,ro", "tmpfs", str(path)]
+    done = subprocess.run(mount, check=False, capture_output=True, text=True)
+    if done.returncode:
+        pytest.skip(f"mounting is not permitted here: {done.stderr.strip()}")
+    try:
+        with pytest.raises(StartupError, match=f"{path}: Read-only file system"):
+            DirectoryLock(path)
+        with pytest.raises(StartupError, match="Read-only file system"):
+            DirectoryLock(path / "data")
+    finally:
+        subprocess.run(["umount", "-l", str(path)], check=True)

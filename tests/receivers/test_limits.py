@@ -176,8 +176,8 @@ def resident_bytes(what: str) -> int:
 def test_a_bomb_is_refused_before_it_expands(name: str) -> None:
     """Scenario: 8 MB of two-byte elements with the default limits.
 
-    Guarantees: refused by name, and the check itself takes less than 40 MB; 4 million rows would take
-    hundreds.
+    Guarantees: refused by name, and the check itself takes less than 40 MB, where 4 million
+    rows would take hundreds.
     """
     payload, text = BOMBS[name]
     Path("/proc/self/clear_refs").write_text("5", encoding="ascii")  # resets the high-water mark

@@ -1,0 +1,148 @@
+"""HTTP/1.1 connections that cannot be held open or filled for nothing.
+
+uvicorn's httptools protocol has no limit on heads and trailers, nor on the time they take; it
+also hangs up on a client that closes its sending side before the answer.
+"""
+
+from __future__ import annotations
+
+import time
+from email.utils import formatdate
+from typing import TYPE_CHECKING, Any, Final
+
+from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
+
+if TYPE_CHECKING:
+    import asyncio
+    from collections.abc import Callable
+
+    from collector.receivers.timeouts import Timeouts
+
+# Bytes that bring a request no further: an unfinished head, chunk extensions, trailers.
+_MOST_IDLE_BYTES: Final = 64 * 1024
+
+
+class BoundedHttpProtocol(HttpToolsProtocol):
+    """One connection; ``guard`` must be called once before it is given data."""
+
+    def guard(
+        self,
+        timeouts: Timeouts,
+        on_refused: Callable[[str], None],
+        on_closed: Callable[[], None],
+    ) -> BoundedHttpProtocol:
+        """Set the limits and who is told of requests refused here and of the end; return self."""
+        self._timeouts = timeouts
+        self.timeout_keep_alive = timeouts.idle_s  # type: ignore[assignment]
+        self._on_refused = on_refused
+        self._on_closed = on_closed
+        self._deadline: asyncio.TimerHandle | None = None
+        self._idle_bytes = 0
+        self._is_in_head = True
+        self._is_in_body = False
+        return self
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        """Start the time for the first head."""
+        super().connection_made(transport)
+        self._expect_within(self._timeouts.head_s)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Give everything back."""
+        self._stop_waiting()
+        self._unset_keepalive_if_required()
+        super().connection_lost(exc)
+        self._on_closed()
+
+    def data_received(self, data: bytes) -> None:
+        """Parse; refuse what goes on without getting anywhere."""
+        if not self._is_in_body and self._deadline is None:
+            self._is_in_head = True
+            self._expect_within(self._timeouts.head_s)
+        self._idle_bytes += len(data)
+        super().data_received(data)
+        if self._idle_bytes > _MOST_IDLE_BYTES and not self.transport.is_closing():
+            self._refuse("head_too_large", 431)
+
+    def eof_received(self) -> bool:  # type: ignore[override]
+        """Keep the connection for the answer if the request is complete (RFC 9112, 9.6)."""
+        is_answering = self.cycle is not None and not self.cycle.response_complete
+        if not is_answering or self.cycle.more_body:
+            return False
+        self.cycle.keep_alive = False
+        return True
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        """Take a header; trailers are read and forgotten."""
+        if self._is_in_head:
+            super().on_header(name, value)
+
+    def on_message_begin(self) -> None:
+        """Begin a head: the first, or one that follows a request at once."""
+        self._is_in_head = True
+        super().on_message_begin()
+
+    def on_headers_complete(self) -> None:
+        """Start the time for the body."""
+        self._is_in_head = False
+        self._is_in_body = True
+        self._idle_bytes = 0
+        self._renew_date()
+        self._expect_within(self._timeouts.body_s)
+        super().on_headers_complete()
+
+    def on_body(self, body: bytes) -> None:
+        """Take a piece of the body."""
+        self._idle_bytes = 0
+        super().on_body(body)
+
+    def on_message_complete(self) -> None:
+        """Wait for nothing more while the request is worked on."""
+        self._idle_bytes = 0
+        self._is_in_body = False
+        self._stop_waiting()
+        super().on_message_complete()
+
+    def send_400_response(self, msg: str) -> None:
+        """Answer what is not HTTP, without quoting it."""
+        del msg
+        self._refuse("not_http", 400)
+
+    def _unsupported_upgrade_warning(self) -> None:
+        # Answered as plain HTTP/1.1, which RFC 9110, 7.8 allows; the parser cannot go on after it.
+        if self.cycle is not None:
+            self.cycle.keep_alive = False
+
+    def _expect_within(self, seconds: float) -> None:
+        self._stop_waiting()
+        self._deadline = self.loop.call_later(seconds, self._on_deadline)
+
+    def _stop_waiting(self) -> None:
+        if self._deadline is not None:
+            self._deadline.cancel()
+            self._deadline = None
+
+    def _on_deadline(self) -> None:
+        self._deadline = None
+        self._refuse("timeout", 408)
+
+    def _refuse(self, reason: str, status: int) -> None:
+        """Answer and close, or only close if an answer has been begun or nothing was asked."""
+        if self.transport.is_closing():
+            return
+        is_asked = self.scope is not None
+        is_answering = self.cycle is not None and self.cycle.response_started
+        if is_asked and not (self._is_in_body and is_answering):
+            self._on_refused(reason)
+            self.transport.write(
+                STATUS_LINE[status] + b"content-length: 0\r\nconnection: close\r\n\r\n"
+            )
+        self._stop_waiting()
+        self.transport.close()
+
+    def _renew_date(self) -> None:
+        now = int(time.time())
+        state: Any = self.server_state
+        if getattr(state, "date_s", None) != now:
+            state.date_s = now
+            state.default_headers = [(b"date", formatdate(now, usegmt=True).encode())]

@@ -1,0 +1,176 @@
+"""Compaction: the same rows in fewer files, in time order, while others read."""
+
+from __future__ import annotations
+
+import json
+import multiprocessing
+from typing import TYPE_CHECKING
+
+import duckdb
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from collector.model import schema as s
+from collector.model import telemetry as t
+from config.exporters import CompactionSettings
+from storage.compaction import plan_merges
+from storage.lake_tables import SPANS, SPANS_SCHEMA
+from storage.manifest_text import FileEntry
+from tests.storage.batches import BASE_US, make_batch
+from tests.storage.store import ids_of, lake_settings
+
+if TYPE_CHECKING:
+    from multiprocessing.connection import Connection
+    from multiprocessing.synchronize import Event
+    from pathlib import Path
+
+    from tests.storage.conftest import Opener
+
+HOUR = "date=2023-11-14/hour=22"
+CONTEXT = multiprocessing.get_context("forkserver")
+
+
+def entry(number: int, size: int, partition: str = HOUR) -> FileEntry:
+    """Return a file of a size, the number giving its age."""
+    path = f"spans/{partition}/{number:012d}-00000000.parquet"
+    return FileEntry(path, SPANS, size // 100, size, number, number, number, number)
+
+
+def test_an_hour_of_flushes_stays_few_files_and_few_rewrites() -> None:
+    """Scenario: an hour with a flush every 1.5 s and compaction every 30 s, at three rates.
+
+    Guarantee: never 200 files, and a byte is rewritten at most three times on average.
+    """
+    settings = CompactionSettings()
+    for flush_bytes in (30_000, 300_000, 3_000_000):
+        files: dict[str, FileEntry] = {}
+        rewritten = number = most = 0
+        for _round in range(120):
+            for _ in range(20):
+                number += 1
+                new = entry(number, flush_bytes)
+                files[new.path] = new
+            most = max(most, len(files))
+            while merges := plan_merges(files.values(), settings, quiet=()):
+                for merge in merges:
+                    size = sum(old.bytes for old in merge.inputs)
+                    rewritten += size
+                    for old in merge.inputs:
+                        del files[old.path]
+                    number += 1
+                    new = entry(number, size)
+                    files[new.path] = new
+        assert most < 200
+        limit = 3 if flush_bytes > 100_000 else 5
+        assert rewritten <= limit * 120 * 20 * flush_bytes
+        (final,) = plan_merges(files.values(), settings, quiet={HOUR}) or (None,)
+        assert final is None or len(final.inputs) >= 2
+
+
+def test_large_files_and_other_hours_are_left_alone() -> None:
+    """Scenario: many large files; small ones in different hours. Guarantee: nothing to merge."""
+    settings = CompactionSettings(min_files=2)
+    large = [entry(i, settings.target_bytes) for i in range(9)]
+    assert plan_merges(large, settings, quiet={HOUR}) == []
+    apart = [entry(i, 1000, f"date=2023-11-14/hour={i:02d}") for i in range(9)]
+    assert plan_merges(apart, settings, quiet={e.partition for e in apart}) == []
+
+
+def test_merged_rows_are_the_same_and_sorted(open_store: Opener) -> None:
+    """Scenario: overlapping files whose rows are not in order, more rows than a row group.
+
+    Guarantee: one file a table, every row once and unchanged, sorted by start time.
+    """
+    store = open_store()
+    batches = []
+    for seed in range(9):
+        batches.append(store.store(make_batch(4000, seed, BASE_US - (seed % 4) * 300_000)))
+        store.lake.flush()
+    before = {table: store.rows(table) for table in ("spans", "span_events")}
+    store.lake.maintain()
+    assert len(store.manifest()["files"]) == 2
+    for table, rows in before.items():
+        merged = store.rows(table)
+        keys = [(s.SPAN_ID, "ascending")]
+        assert merged.sort_by(keys).combine_chunks().equals(rows.sort_by(keys).combine_chunks())
+        column = s.START_TIME if table == "spans" else "time"
+        times = merged.column(column).cast(pa.int64()).to_numpy()
+        assert (times[1:] >= times[:-1]).all()
+    assert store.telemetry.sums[t.LAKE_COMPACTIONS.name,] == 2
+    (spans,) = [f for f in store.manifest()["files"] if f["table"] == "spans"]
+    assert (spans["rows"], spans["min_seq"], spans["max_seq"]) == (36_000, 1, 9)
+
+
+def test_files_of_an_older_schema_are_merged(open_store: Opener) -> None:
+    """Scenario: a file of four lacks a column that this version has.
+
+    Guarantee: merged all the same, null in its rows, the other columns unchanged.
+    """
+    store = open_store()
+    for seed in range(4):
+        store.store(make_batch(20, seed))
+        store.lake.flush()
+    before = store.rows().drop_columns([s.DURATION_NS])
+    state = store.lake._manifest.state
+    old = next(e for e in state.files.values() if e.table == SPANS)
+    path = store.path / "lake" / old.path
+    pq.write_table(pq.read_table(path, partitioning=None).drop_columns([s.DURATION_NS]), path)
+    store.lake.maintain()
+    rows = store.rows()
+    assert rows.schema.equals(SPANS_SCHEMA)
+    assert rows.column(s.DURATION_NS).null_count == 20
+    order = [(s.SPAN_ID, "ascending")]
+    merged = rows.drop_columns([s.DURATION_NS]).sort_by(order).combine_chunks()
+    assert merged.equals(before.sort_by(order).combine_chunks())
+
+
+def read_all_the_time(path: str, stop: Event, result: Connection) -> None:
+    """Query by manifest until told to stop; say when the first is done and, at the end, what came of them."""
+    connection = duckdb.connect()
+    problems, queries, seen = [], 0, 0
+    while not stop.is_set():
+        with open(f"{path}/_manifest.json") as file:  # noqa: PTH123 - as a plain reader does
+            files = [f"{path}/{name}" for name in json.load(file)["spans"]]
+        sql = "SELECT count(*), count(DISTINCT span_id) FROM read_parquet($files)"
+        try:
+            row = connection.execute(sql, {"files": files}).fetchone()
+        except duckdb.Error as error:
+            problems.append(str(error))
+            continue
+        queries += 1
+        if queries == 1:
+            result.send(True)
+        if row is None or row[0] != row[1] or row[0] < seen:
+            problems.append(f"counts {row} after {seen}")
+        seen = row[0] if row else seen
+    result.send((queries, problems))
+
+
+@pytest.mark.timeout(60)
+def test_readers_in_another_process_see_no_error_and_no_duplicate(open_store: Opener) -> None:
+    """Scenario: DuckDB counts without pause while 60 flushes and many merges happen.
+
+    Guarantee: no query fails, no span is seen twice, counts never go back.
+    """
+    store = open_store(settings=lake_settings(unlink_grace=2.0))
+    store.store(make_batch(50, 9999))
+    store.lake.flush()
+    receiver, sender = CONTEXT.Pipe(duplex=False)
+    stop = CONTEXT.Event()
+    lake: Path = store.path / "lake"
+    reader = CONTEXT.Process(target=read_all_the_time, args=(str(lake), stop, sender))
+    reader.start()
+    assert receiver.recv()
+    batches = []
+    for seed in range(60):
+        batches.append(store.store(make_batch(50, seed)))
+        store.lake.flush()
+        if seed % 5 == 4:
+            store.lake.maintain()
+    stop.set()
+    queries, problems = receiver.recv()
+    reader.join()
+    assert problems == []
+    assert queries > 1
+    assert store.span_ids() == ids_of(*batches, make_batch(50, 9999))

@@ -23,6 +23,7 @@ from collector.metrics.exposition import metrics_app
 from collector.metrics.golden_signals import GoldenSignals
 from collector.metrics.telemetry import PrometheusTelemetry
 from collector.model import telemetry as t
+from collector.model.errors import StorageUnavailable
 from collector.otlp.decode import Decoder
 from collector.otlp.promotion import Promoter
 from collector.pipeline import Parts, Pipeline, Stage
@@ -33,8 +34,10 @@ from storage.journal import Journal
 from storage.lake import Lake
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from types import FrameType
 
+    from collector.model.batch import SpanBatch
     from collector.model.contracts import Sampler, SignalObserver
     from config.settings import ClearspanSettings
 
@@ -81,7 +84,7 @@ class Sidecar:
             lake.journal,
             self._telemetry,
             source_id=self._lake.source_id,
-            first_seq=self._lake.settled_through + 1,
+            first_seq=self._lake.next_seq,
         )
         self._signals = GoldenSignals(settings.exporters.prometheus)
         self._signals.report_series(self._telemetry)
@@ -91,10 +94,7 @@ class Sidecar:
 
     def start(self) -> dict[str, str]:
         """Replay the journal, start the worker and listen; return what listens where."""
-        replayed = self._pipeline.replay(
-            self._lake.drop_committed(batch)
-            for batch in self._journal.replay(self._lake.settled_through)
-        )
+        replayed = self._pipeline.replay(self._uncommitted())
         if replayed:
             _log.info("replayed journal", spans=replayed)
         self._lake.start()
@@ -151,7 +151,7 @@ class Sidecar:
         settings = self._settings
         health = health_app(
             is_alive=self._pipeline.is_alive,
-            states=lambda: {"pipeline": self._ready, "storage": self._lake.is_healthy},
+            states=lambda: {"pipeline": self._ready, "storage": self._storage_takes_data()},
         )
         apps = [("health", settings.extensions.health_check.endpoint, health)]
         if self._observers():
@@ -163,6 +163,20 @@ class Sidecar:
             self._telemetry,
             apps=apps,
         )
+
+    def _uncommitted(self) -> Iterator[SpanBatch]:
+        """Yield what is in the journal and not in the lake, flushing before memory fills up."""
+        for batch in self._journal.replay(self._lake.settled_through):
+            if self._lake.pending_bytes >= self._settings.exporters.lake.max_pending_bytes:
+                self._lake.flush()
+            yield self._lake.drop_committed(batch)
+
+    def _storage_takes_data(self) -> bool:
+        try:
+            self._lake.check_capacity()
+        except StorageUnavailable:
+            return False
+        return not self._journal.is_failing
 
     def _pending_spans(self) -> int:
         return self._pipeline.pending_spans + self._lake.pending_spans

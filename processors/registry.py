@@ -88,10 +88,12 @@ def load_custom(reference: str, options: dict[str, object]) -> Processor:
     module_name, _, class_name = reference.partition(":")
     try:
         made = getattr(importlib.import_module(module_name), class_name)(**options)
-    except Exception as error:
+    except (ImportError, AttributeError, TypeError) as error:  # Python's words: names, no values
+        raise ConfigError(f"processor {reference} cannot be made: {error}") from error
+    except Exception as error:  # noqa: BLE001 - the user's words may repeat an option's value
         raise ConfigError(
-            f"processor {reference} cannot be made: {type(error).__name__}: {error}",
-        ) from error
+            f"processor {reference} cannot be made: it raised {type(error).__name__}",
+        ) from None
     if not callable(getattr(made, "process", None)):
         raise ConfigError(f"processor {reference} has no method process(batch)")
     processor: Processor = made

@@ -92,6 +92,11 @@ class Journal:
         return self._last_seq
 
     @property
+    def is_failing(self) -> bool:
+        """Whether the last write was refused by the disk or the size limit."""
+        return self._is_failing
+
+    @property
     def size_bytes(self) -> int:
         """Bytes of all segments on disk."""
         with self._lock:

@@ -91,7 +91,7 @@ _PERSON_WORDS: Final = frozenset(
 _PERSON_PAIRS: Final = frozenset(
     {
         ("first", "name"), ("last", "name"), ("given", "name"), ("family", "name"),
-        ("maiden", "name"), ("birth", "date"), ("phone", "number"), ("e", "mail"),
+        ("maiden", "name"), ("birth", "date"), ("of", "birth"), ("phone", "number"), ("e", "mail"),
         ("enduser", "id"), ("enduser", "pseudo"),
     },
 )  # fmt: skip
@@ -120,8 +120,13 @@ class KeyClassifier:
         credential: Iterable[str] = (),
         ignored: Iterable[str] = (),
         context: Iterable[str] = (),
+        token: re.Pattern[str] | None = None,
     ) -> None:
-        """Take the user's globs and exact names, and the recognizers' context words."""
+        """Take the user's globs and exact names, and the recognizers' context words.
+
+        ``token`` matches what redaction wrote in a key, which says nothing about the value.
+        """
+        self._token = token
         identity, credential = tuple(identity), tuple(credential)
         self._identity = _globs(identity)
         self._credential = _globs(credential)
@@ -163,6 +168,8 @@ class KeyClassifier:
         if key in self._ignored:
             return KeyClass(KeyKind.IGNORED)
         name = fold(key)[:_MAX_KEY]
+        if self._token is not None and "<" in name:
+            name = self._token.sub(" ", name)
         if _matches(self._credential, name):
             return KeyClass(KeyKind.CREDENTIAL)
         if _matches(self._identity, name):

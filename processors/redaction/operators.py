@@ -8,8 +8,6 @@ import re
 import secrets
 from typing import TYPE_CHECKING, Final
 
-from collector.model.errors import ConfigError
-
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
@@ -21,7 +19,6 @@ REDACTED: Final = "REDACTED"
 REDACTED_WHOLE: Final = f"<{REDACTED}>"
 TOO_DEEP: Final = f"<{REDACTED}:too_deep>"
 
-_MIN_KEY_BYTES: Final = 16
 _TOKEN_HEX: Final = 16
 _DIGITS_ONLY: Final = frozenset({"CREDIT_CARD", "US_SSN"})
 _NO_SPACES_UPPER: Final = frozenset({"IBAN_CODE"})
@@ -37,16 +34,8 @@ class Operators:
     def __init__(
         self, operators: Mapping[str, str], key: SecretStr | None, entities: Iterable[str]
     ) -> None:
-        """Choose the operator of each entity; without a key one is made for this process.
-
-        Raises:
-            ConfigError: The key is shorter than 16 bytes.
-        """
+        """Choose the operator of each entity; without a key one is made for this process."""
         secret = secrets.token_bytes(32) if key is None else key.get_secret_value().encode()
-        if len(secret) < _MIN_KEY_BYTES:
-            raise ConfigError(
-                f"processors.redaction.hmac_key must have at least {_MIN_KEY_BYTES} bytes",
-            )
         self._key = secret
         self.key_id = hashlib.sha256(b"clearspan key id\0" + secret).hexdigest()[:8]
         self._operators = dict(operators)

@@ -30,7 +30,7 @@ class RedactionProcessor:
         """Load recognizers and screen (about 0.1 s beside Presidio's import, 0.5 s the first time).
 
         Raises:
-            ConfigError: An entity is not known, or the HMAC key is too short.
+            ConfigError: An entity is not known.
         """
         self._redactor = Redactor(settings)
         self._telemetry = telemetry

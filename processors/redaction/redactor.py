@@ -72,7 +72,7 @@ class Redactor:
         """Load the recognizers and build the screen; without one every rule runs on every string.
 
         Raises:
-            ConfigError: An entity is not known, or the HMAC key is too short.
+            ConfigError: An entity is not known.
         """
         registry = build_registry(settings.entities)
         self._detectors = Detectors.of(registry, settings.entities)
@@ -84,6 +84,7 @@ class Redactor:
             credential=settings.credential_keys,
             ignored=settings.ignored_keys,
             context=context,
+            token=self.operators.token,
         )
         self._screen = (
             Screen(self._detectors.rules, self.keys.hint, always_json=self.keys.has_globs)

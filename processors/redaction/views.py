@@ -17,7 +17,8 @@ _INVISIBLE: Final = (
 _DASHES: Final = "\u058a\u2010-\u2015\u2212\u2e3a\u2e3b\ufe58\ufe63\uff0d"
 _HIDDEN: Final = re.compile(f"[{_INVISIBLE}]")
 _DASH: Final = re.compile(f"[{_DASHES}]")
-_FOLDABLE: Final = re.compile(f"[{_INVISIBLE}{_DASHES}]")
+_FOREIGN_DIGIT: Final = re.compile(r"[^\D0-9]")  # Arabic, Devanagari, … which NFKC keeps
+_FOLDABLE: Final = re.compile(rf"[{_INVISIBLE}{_DASHES}]|[^\D0-9]")
 _ESCAPE: Final = re.compile(r"\\(?:u([0-9a-fA-F]{4})|x([0-9a-fA-F]{2})|(.))", re.DOTALL)
 _SIMPLE: Final = {"n": "\n", "r": "\r", "t": "\t", "b": "\b", "f": "\f", "0": "\0"}
 _EXPONENT: Final = re.compile(r"(?<![\w.\-])(\d)\.?(\d{0,18})[eE]\+?(\d{1,2})(?![\w.\-])")
@@ -33,10 +34,11 @@ def is_folded(text: str) -> bool:
 
 
 def fold(text: str) -> str:
-    """Return the text without invisible characters, in NFKC, with plain hyphens."""
+    """Return the text without invisible characters, in NFKC, with plain hyphens and digits."""
     if text.isascii():
         return text
-    return _DASH.sub("-", unicodedata.normalize("NFKC", _HIDDEN.sub("", text)))
+    text = _DASH.sub("-", unicodedata.normalize("NFKC", _HIDDEN.sub("", text)))
+    return _FOREIGN_DIGIT.sub(lambda digit: str(unicodedata.decimal(digit[0])), text)
 
 
 def unescape(text: str) -> str:

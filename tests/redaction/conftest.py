@@ -1,0 +1,67 @@
+"""Redactors built once (Presidio's import takes seconds), and a counting telemetry."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+import pytest
+
+from collector.model.telemetry import Metric
+from config.settings import RedactionSettings
+from processors.redaction import RedactionProcessor, Redactor
+
+KEY = "a key of the tests, 32 bytes long"
+
+
+class Counts:
+    """Telemetry that adds up."""
+
+    def __init__(self) -> None:
+        """Start at nothing."""
+        self.totals: Counter[tuple[str, ...]] = Counter()
+
+    def add(self, metric: Metric, amount: float = 1, *labels: str) -> None:
+        """Add to a counter."""
+        self.totals[(metric.name, *labels)] += int(amount)
+
+    def set(self, *_: object) -> None:
+        """Ignore gauges."""
+
+    observe = sample = set
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _own_cache_directory(tmp_path_factory: pytest.TempPathFactory) -> object:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.mktemp("cache")))
+        yield
+
+
+@pytest.fixture(scope="session")
+def settings() -> RedactionSettings:
+    """Defaults with a fixed HMAC key, so that tokens compare between instances."""
+    return RedactionSettings(hmac_key=KEY)  # type: ignore[arg-type]
+
+
+@pytest.fixture(scope="session")
+def redactor(settings: RedactionSettings) -> Redactor:
+    """Screened, as in production."""
+    return Redactor(settings)
+
+
+@pytest.fixture(scope="session")
+def unscreened(settings: RedactionSettings) -> Redactor:
+    """Runs every rule on every string."""
+    return Redactor(settings, screened=False)
+
+
+@pytest.fixture
+def counts() -> Counts:
+    """Telemetry to look into."""
+    return Counts()
+
+
+@pytest.fixture
+def processor(settings: RedactionSettings, counts: Counts) -> RedactionProcessor:
+    """A processor with an empty cache."""
+    return RedactionProcessor(settings, counts)

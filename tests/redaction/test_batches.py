@@ -1,0 +1,310 @@
+"""Whole batches: no secret survives in any column, buffer, reply or order of work."""
+
+from __future__ import annotations
+
+import base64
+import random
+import sys
+import threading
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pyarrow as pa
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from collector.model import schema as s
+from collector.model.batch import SpanBatch
+from collector.model.errors import RedactionUnavailable
+from collector.model.telemetry import REDACTION_CACHE, REDACTIONS
+from processors.redaction.surfaces import WRITTEN_BY_CLEARSPAN, surfaces
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from processors.redaction import RedactionProcessor
+
+CARD = "4111111111111111"
+MAIL = "canary.person@example.com"
+SPELLINGS = {
+    "mail": MAIL,
+    "mail in text": f"sent to {MAIL} today",
+    "card": CARD,
+    "percent": MAIL.replace("@", "%40"),
+    "escaped": MAIL.replace("@", "\\u0040"),
+    "full width": MAIL.replace("@", "\uff20"),
+    "zero width": "\u200b".join(MAIL),
+    "json": f'{{"to": ["{MAIL}"]}}',
+    "json key": f'{{"{MAIL}": 1}}',
+    "json in json": f'{{"a": "{{\\"b\\": \\"{MAIL}\\"}}"}}',
+    "otlp json": f'{{"arrayValue": {{"values": [{{"stringValue": "{MAIL}"}}]}}}}',
+    "otlp bytes": '{"bytesValue": "%s"}' % base64.b64encode(MAIL.encode()).decode(),
+    "key": "sk-proj-" + "cAnArY12" * 4,
+}
+# Whatever part of a spelling must not be seen afterwards.
+TRACES = [b"canary", b"nary.pers", CARD.encode(), "\u200b".encode(), b"cAnArY", b"Y2FuYXJ5"]
+
+
+def plant(kind: pa.DataType, path: tuple[str, ...], target: tuple[str, ...], text: str) -> Any:
+    """Return a value of the type with ``text`` at the target path and nothing else of interest."""
+    if pa.types.is_string(kind):
+        return text if path == target else "fine"
+    if pa.types.is_map(kind):
+        tags = path[-1].endswith("non_string_types")
+        key = text if (*path, "key") == target else "plain.key"
+        return [(key, "int" if tags else plant(pa.string(), (*path, "value"), target, text))]
+    if pa.types.is_list(kind):
+        return [plant(kind.value_type, path, target, text)]
+    if pa.types.is_struct(kind):
+        return {
+            field.name: plant(field.type, (*path, field.name), target, text)
+            for field in (kind.field(index) for index in range(kind.num_fields))
+        }
+    if pa.types.is_fixed_size_binary(kind):
+        return bytes(kind.byte_width)
+    return {"binary": b"12345678", "int64": 7, "int32": 7}.get(str(kind))
+
+
+def planted(target: tuple[str, ...], text: str, rows: int = 3) -> SpanBatch:
+    """Return a batch in which the second row has the text at the target."""
+    none: tuple[str, ...] = ()
+    columns = {}
+    for field in s.SPAN_SCHEMA:
+        values = [
+            plant(field.type, (field.name,), target if row == 1 else none, text)
+            for row in range(rows)
+        ]
+        columns[field.name] = pa.array(values, field.type)
+    return SpanBatch.from_columns(columns, rows)
+
+
+def buffers(array: pa.Array) -> Iterator[bytes]:
+    """Yield everything that an array holds on to, children and dictionaries included."""
+    for buffer in array.buffers():
+        if buffer is not None:
+            yield buffer.to_pybytes()
+    if pa.types.is_dictionary(array.type):
+        yield from buffers(array.dictionary)
+
+
+def held(batch: SpanBatch) -> bytes:
+    """Return all bytes of all buffers of a batch."""
+    return b"\0".join(
+        part
+        for column in batch.table.columns
+        for chunk in column.chunks
+        for part in buffers(chunk)
+    )
+
+
+def test_surfaces_are_all_strings_of_the_schema() -> None:
+    """Scenario: the schema of today. Guarantees: each string is scanned or excused with a reason."""
+    found = {".".join(path) for path in surfaces()}
+    for name in ("trace_state", "name", "status_message", "scope_name", "scope_version",
+                 "resource_schema_url", "scope_schema_url", "service_name", "user_id",
+                 "attributes.key", "attributes.value", "non_string_types.key",
+                 "resource_attributes.key", "resource_attributes.value", "events.name",
+                 "events.attributes.key", "events.attributes.value", "events.non_string_types.key",
+                 "links.trace_state", "links.attributes.value", "scope_attributes.key"):  # fmt: skip
+        assert name in found
+    plain = {field.name for field in s.SPAN_SCHEMA if pa.types.is_string(field.type)}
+    assert plain == {name for name in found if "." not in name} | set(WRITTEN_BY_CLEARSPAN)
+    later = pa.schema([pa.field("new", pa.list_(pa.struct([pa.field("deep", pa.string())])))])
+    assert surfaces(later) == [("new", "deep")]
+    with pytest.raises(TypeError, match="new"):
+        surfaces(pa.schema([pa.field("new", pa.large_string())]))
+
+
+@pytest.mark.parametrize("path", surfaces(), ids=".".join)
+def test_no_canary_survives_anywhere(
+    processor: RedactionProcessor, path: tuple[str, ...]
+) -> None:
+    """Scenario: each spelling of a secret in each surface, as in a slice of a larger batch.
+
+    Guarantees: none of it in any buffer; the row counts one string; its neighbours are untouched.
+    """
+    for name, text in SPELLINGS.items():
+        batch = planted(path, text)
+        before = held(batch)
+        redacted = processor.process(batch)
+        redacted.table.validate(full=True)
+        left = held(redacted)
+        assert not [trace for trace in TRACES if trace in left and trace in before], name
+        counts = redacted.column(s.REDACTION_COUNT).to_pylist()
+        assert counts == [0, 0 if "non_string_types" in path[-2:][0] else 1, 0], name
+        kept = redacted.table.drop_columns([s.REDACTION_COUNT, s.REDACTION_VERSION])
+        other = batch.table.drop_columns([s.REDACTION_COUNT, s.REDACTION_VERSION])
+        for row in (0, 2):
+            assert kept.slice(row, 1).equals(other.slice(row, 1))
+        sliced = processor.process(SpanBatch(batch.table.slice(2, 1)))
+        assert not [trace for trace in TRACES if trace in held(sliced) and trace in before], name
+
+
+def batch_of(values: list[tuple[str, str | None, str | None]], rows: int) -> SpanBatch:
+    """Spread ``(key, text, type tag)`` over the attributes of some rows."""
+    attributes: list[list[tuple[str, str | None]]] = [[] for _ in range(rows)]
+    tags: list[list[tuple[str, str]]] = [[] for _ in range(rows)]
+    for index, (key, text, tag) in enumerate(values):
+        attributes[index % rows].append((key, text))
+        if tag:
+            tags[index % rows].append((key, tag))
+    columns = {
+        s.TRACE_ID: pa.array([bytes([1, row]) + bytes(14) for row in range(rows)], pa.binary(16)),
+        s.NAME: pa.array([f"row {row}" for row in range(rows)]),
+        s.ATTRIBUTES: pa.array(attributes, s.STRING_MAP),
+        s.NON_STRING_TYPES: pa.array(tags, s.STRING_MAP),
+    }
+    return SpanBatch.from_columns(columns, rows)
+
+
+def attributes_of(batch: SpanBatch) -> list[tuple[str, str | None]]:
+    """Return all attributes in order."""
+    return [pair for row in batch.column(s.ATTRIBUTES).to_pylist() for pair in row or []]
+
+
+def test_every_type_of_value(processor: RedactionProcessor) -> None:
+    """Scenario: values that were no strings. Guarantees: scanned as what they say, keys decide."""
+    values = [
+        ("n", CARD, "int"), ("d", "4.111111111111111e+15", "double"), ("flag", "true", "bool"),
+        ("b", base64.b64encode(MAIL.encode()).decode(), "bytes"),
+        ("latin", base64.b64encode(b"\xff" + MAIL.encode()).decode(), "bytes"),
+        ("ok", base64.b64encode(b"harmless").decode(), "bytes"),
+        ("l", f'["a", "{MAIL}", 1.50]', "array"), ("m", '{"password": 5, "n": 1}', "kvlist"),
+        ("user.id", "42", "int"), ("api_key", "7", "int"), ("user.email", None, "empty"),
+        ("password", "", None),
+    ]  # fmt: skip
+    redacted = dict(attributes_of(processor.process(batch_of(values, 1))))
+    assert redacted.pop("user.id", "").startswith("<IDENTITY:")
+    assert redacted == {
+        "n": "<CREDIT_CARD>", "d": "<CREDIT_CARD>", "flag": "true", "b": "<EMAIL_ADDRESS>",
+        "latin": "<EMAIL_ADDRESS>", "ok": base64.b64encode(b"harmless").decode(),
+        "l": '["a", "<EMAIL_ADDRESS>", 1.50]', "m": '{"password": "<CREDENTIAL>", "n": 1}',
+        "api_key": "<CREDENTIAL>", "user.email": None, "password": "",
+    }  # fmt: skip
+
+
+def test_bytes_in_events_follow_their_own_event(processor: RedactionProcessor) -> None:
+    """Scenario: the same key is bytes in one event, text in another. Guarantees: each as it is."""
+    encoded = base64.b64encode(MAIL.encode()).decode()
+
+    def event(tags: list[tuple[str, str]]) -> dict[str, Any]:
+        return {"name": "e", "attributes": [("k", encoded)], "non_string_types": tags}
+
+    events = [[], [event([]), event([("k", "bytes")])], [event([])]]
+    batch = SpanBatch.from_columns({s.EVENTS: pa.array(events, pa.list_(s.EVENT))}, 3)
+    redacted = processor.process(batch)
+    values = [
+        one["attributes"][0][1] for row in redacted.column(s.EVENTS).to_pylist() for one in row
+    ]
+    assert values == [encoded, "<EMAIL_ADDRESS>", encoded]
+    assert redacted.column(s.REDACTION_COUNT).to_pylist() == [0, 1, 0]
+
+
+TEXTS = st.sampled_from([MAIL, CARD, "fine", "", "219099998", '{"user_id": "x"}', "é", "a%40b.com"])
+KEYS = st.sampled_from(["a", "b", "user.id", "token", "customer_ssn", MAIL])
+VALUES = st.lists(
+    st.tuples(KEYS, TEXTS | st.none(), st.sampled_from([None, "int", "bytes"])), max_size=12
+)
+
+
+@settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
+@given(values=VALUES, rows=st.integers(1, 4), cut=st.integers(0, 4))
+def test_batching_and_order_do_not_matter(
+    processor: RedactionProcessor, values: Any, rows: int, cut: int
+) -> None:
+    """Scenario: the same rows whole, cut in two, chunked and reversed. Guarantees: same result."""
+    batch = batch_of(values, rows)
+    whole = processor.process(batch).table
+    cut = min(cut, rows)
+    first, second = SpanBatch(batch.table.slice(0, cut)), SpanBatch(batch.table.slice(cut))
+    parts = [processor.process(second).table, processor.process(first).table]
+    assert pa.concat_tables([parts[1], parts[0]]).equals(whole)
+    assert processor.process(SpanBatch.concat([first, second])).table.equals(whole)
+    backwards = batch.table.take(np.arange(rows)[::-1])
+    assert processor.process(SpanBatch(backwards)).table.take(np.arange(rows)[::-1]).equals(whole)
+    again = processor.process(SpanBatch(whole))
+    assert again.column(s.ATTRIBUTES).equals(SpanBatch(whole).column(s.ATTRIBUTES))
+    assert again.column(s.REDACTION_COUNT).to_pylist() == [0] * rows
+
+
+def test_empty_batch_and_untouched_columns(processor: RedactionProcessor) -> None:
+    """Scenario: no rows; rows with nothing in them. Guarantees: counts of 0, arrays kept."""
+    assert len(processor.process(SpanBatch.empty())) == 0
+    batch = batch_of([("a", "fine", None)], 2)
+    redacted = processor.process(batch)
+    assert redacted.column(s.REDACTION_COUNT).to_pylist() == [0, 0]
+    assert redacted.column(s.REDACTION_VERSION).to_pylist() == [processor.version] * 2
+    assert redacted.column(s.NAME).buffers()[2].address == batch.column(s.NAME).buffers()[2].address
+    assert redacted.column(s.SERVICE_NAME).null_count == 2
+
+
+def test_counts_by_entity_and_by_cache(processor: RedactionProcessor, counts: Any) -> None:
+    """Scenario: one batch twice. Guarantees: the second is all cached, entities count again."""
+    batch = batch_of([("a", MAIL, None), ("b", MAIL, None), ("token", "x", None)], 2)
+    processor.process(batch)
+    first = dict(counts.totals)
+    processor.process(batch)
+    assert first[(REDACTIONS.name, "EMAIL_ADDRESS")] == 1
+    assert first[(REDACTIONS.name, "CREDENTIAL")] == 1
+    for how in ("screened", "analysed"):
+        assert counts.totals[(REDACTION_CACHE.name, how)] == first[(REDACTION_CACHE.name, how)]
+    assert counts.totals[(REDACTION_CACHE.name, "cached")] > first[(REDACTION_CACHE.name, "cached")]
+
+
+def test_the_cache_is_bounded(processor: RedactionProcessor) -> None:
+    """Scenario: many distinct strings and long ones. Guarantees: bounds hold, verdicts stay right."""
+    processor._cache._half = 50
+    rng = random.Random(3)
+    for _ in range(20):
+        values = [(f"k{n}", f"{rng.random()} {MAIL if n % 5 == 0 else ''}", None) for n in range(40)]
+        redacted = processor.process(batch_of([*values, ("long", "x" * 5000, None)], 4))
+        assert MAIL.encode() not in held(redacted)
+        assert len(processor._cache) <= 200
+    assert not any("x" * 5000 == key for key in processor._cache._young)
+
+
+def test_failure_refuses_the_batch_without_a_trace_of_it(
+    processor: RedactionProcessor, monkeypatch: pytest.MonkeyPatch, capfd: Any
+) -> None:
+    """Scenario: a fault inside, with a payload in its message. Guarantees: refused, nothing told."""
+
+    def fail(texts: list[str]) -> list[bool]:
+        raise ValueError(texts)
+
+    monkeypatch.setattr(processor._redactor, "suspicious", fail)
+    with pytest.raises(RedactionUnavailable) as caught:
+        processor.process(batch_of([("a", MAIL, None)], 1))
+    assert caught.value.__cause__ is None
+    assert caught.value.__context__ is None
+    assert MAIL not in str(caught.value) + "".join(capfd.readouterr())
+
+
+def test_no_socket_and_no_file_during_process(processor: RedactionProcessor) -> None:
+    """Scenario: an audit hook listens. Guarantees: no socket, no file opened to write, no process."""
+    seen: list[str] = []
+    active = threading.Event()
+
+    def hook(event: str, arguments: tuple[Any, ...]) -> None:
+        if not active.is_set():
+            return
+        writing = event == "open" and any(c in str(arguments[1] or "") for c in "wax+")
+        if writing or event.startswith(("socket.", "subprocess.", "os.system", "os.mkdir", "urllib")):
+            seen.append(event)
+
+    sys.addaudithook(hook)
+    active.set()
+    try:
+        for text in SPELLINGS.values():
+            processor.process(batch_of([("a", text, None), ("tel", "+14155552671", None)], 1))
+            processor.redact_text(text)
+    finally:
+        active.clear()
+    assert seen == []
+    active.set()
+    try:
+        with pytest.raises(OSError, match="."):
+            open("/nonexistent/file", "w")  # noqa: PTH123, SIM115 - proves that the hook hears
+    finally:
+        active.clear()
+    assert seen == ["open"]

@@ -1,0 +1,121 @@
+"""The fast path misses nothing: screened and unscreened redaction agree."""
+
+from __future__ import annotations
+
+import json
+import random
+from typing import Final
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from processors.redaction import Redactor
+from processors.redaction.weaken import UnscreenableError, weaken
+
+STRINGS: Final = 24_000
+PIECES: Final = [
+    "john@x.com", "a.b+c@corp.internal", "4111111111111111", "4111-1111-1111-1111", "378282246310005",
+    "2223003122003222", "DE89370400440532013000", "gb29 nwbk 6016 1331 9268 19", "219-09-9998",
+    "219099998", "ssn", "social", "+14155552671", "(415) 555-2671", "030 12345678", "4155552671", "tel",
+    "1BvBMSEYstWetqTFn5Au4m4GFg7xJaNVN2", "AKIAIOSFODNN7EXAMPLE", "ghp_" + "a1B2" * 9, "Bearer abc12345",
+    "password=hunter2", '"password": "x"', "https://u:pw@h", "?token=abcd", "sk-" + "a1" * 12, "basic dXNlcjpw",
+    "-----BEGIN PRIVATE KEY-----", "eyJhbGciOiJI.eyJzdWIiOiI.x", "AccountKey=Zm9vYmFyYmF6Zm9v", "cookie: a=bcd",
+    "%40", "%2540", "\\u0040", "\\n", "1.5e+15", "4.111111111111111e15", '{"a":', '"}', "[", "]", "{", "}",
+    '"', ":", ",", " ", "  ", "\n", "\x1c", "\x1f", "\x85", "\u2028", "@", ".", "-", "_", "=", "&", "/", "~",
+    "ſ", "K", "İ", "ı", "é", "ß", "中", "ａ", "＠", "４", "٤", "१", "\u200b", "\u2011", "\u00a0", "😀", "\ud800",
+    "user_id", "api_key", "key", "value", "name", "is", "<EMAIL_ADDRESS>", "<SECRET", "x", "1", "99", "ab",
+]  # fmt: skip
+
+
+def _strings() -> list[str]:
+    rng = random.Random(20_260)
+    made = []
+    for number in range(STRINGS):
+        text = "".join(rng.choices(PIECES, k=rng.randint(2, 9)))
+        if number % 3 == 0:
+            text = "".join(
+                chr(rng.choice((ord(c), ord(c), ord(c), ord(c) ^ 32, rng.randrange(1, 0x3000))))
+                if rng.random() < 0.05
+                else c
+                for c in text
+            )
+        if number % 5 == 0:
+            text = json.dumps({"k": text, text[:9]: [text, 1]}, ensure_ascii=number % 2 == 0)
+        made.append(text)
+    return made
+
+
+def test_screened_is_unscreened(redactor: Redactor, unscreened: Redactor) -> None:
+    """Scenario: more than 20,000 strings from fragments of everything, ASCII and not, bare and as JSON.
+
+    Guarantees: the screen never withholds a rule or a reading that would have found something.
+    """
+    strings = _strings()
+    assert len(set(strings)) > 20_000
+    assert sum(not text.isascii() for text in strings) > STRINGS * 0.2
+    redacted = 0
+    for text in strings:
+        expected = unscreened.redact_text(text)
+        assert redactor.redact_text(text) == expected
+        redacted += expected.text != text
+    assert STRINGS * 0.3 < redacted < STRINGS
+
+
+@pytest.mark.parametrize("key", ["ssn", "note"])
+@settings(max_examples=300, deadline=None, suppress_health_check=list(HealthCheck))
+@given(text=st.text() | st.lists(st.sampled_from(PIECES), max_size=6).map("".join))
+def test_screened_is_unscreened_and_stable(
+    redactor: Redactor, unscreened: Redactor, key: str, text: str
+) -> None:
+    """Scenario: hypothesis looks for a string, with and without context. Guarantees: as above,
+    unflagged text comes back as the very object, and a second pass changes nothing.
+    """  # noqa: D205, D209 - a scenario of two lines
+    once = redactor.redact_text(text, key=key)
+    assert once == unscreened.redact_text(text, key=key)
+    assert once.findings or once.text is text
+    assert redactor.redact_text(once.text, key=key).text == once.text
+
+
+def test_a_broken_screen_would_be_noticed(redactor: Redactor, unscreened: Redactor) -> None:
+    """Scenario: the screen forgets the e-mail rule. Guarantees: the comparison above can fail."""
+    rules = redactor._detectors.rules
+    email = next(place for place, rule in enumerate(rules) if rule.pattern.name == "email")
+    marks = redactor._screen.marks  # type: ignore[union-attr]
+
+    def forgetful(text: str) -> list[int]:
+        return [mark for mark in marks(text) if mark != email]
+
+    texts = [text for text in _strings() if "john@x.com" in text and len(text) < 60]
+    patch = pytest.MonkeyPatch()
+    patch.setattr(redactor._screen, "marks", forgetful)
+    try:
+        differing = [
+            text for text in texts if redactor.redact_text(text) != unscreened.redact_text(text)
+        ]
+    finally:
+        patch.undo()
+    assert differing
+
+
+@pytest.mark.parametrize(
+    ("pattern", "plain", "shadow"),
+    [
+        (r"(?<![a-z0-9])ab++(?![a-z])", r"(?:^|[^a-z0-9]|[\"\s:,\[\]{}])ab+(?:$|[^a-z]|[\"\s:,\[\]{}])", "ab+"),
+        (r"^a(?P<secret>[^b]+?)\Z", "a(?:[^b]+)", "a(?:.+)"),
+        (r"\ba(?=b)(?!c)b{2,3}+$", r"\bab{2,3}", r"\bab{2,3}"),
+        (r"(?-i:A)(?>b|[c\]])*+", r"(?-i:A)(?:b|[c\]])*", r"(?-i:A)(?:b|[c\]])*"),
+        (r"\(?0\$\^", r"\(?0\$\^", r"\(?0\$\^"),
+    ],
+)  # fmt: skip
+def test_weakened_patterns(pattern: str, plain: str, shadow: str) -> None:
+    """Scenario: constructs that Hyperscan lacks. Guarantees: only assertions go, nothing else."""
+    assert weaken(pattern, shadow=False) == plain
+    assert weaken(pattern, shadow=True) == shadow
+
+
+@pytest.mark.parametrize("pattern", [r"(a)\1", r"\p{L}", "é", r"(?(1)a|b)", r"[\u0041]", r"(?x) a"])
+def test_patterns_without_a_known_superset_are_refused(pattern: str) -> None:
+    """Scenario: constructs with other meanings in bytes. Guarantees: such rules always run."""
+    with pytest.raises(UnscreenableError):
+        weaken(pattern, shadow=False)

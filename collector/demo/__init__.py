@@ -9,7 +9,6 @@ import signal
 import subprocess
 import sys
 import tempfile
-import threading
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -22,13 +21,13 @@ from collector.model.errors import ClearspanError, StartupError
 from storage.sql import connect
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
     from types import FrameType
 
     from collector.demo.sidecar import DemoSidecar
 
 _APP_TIMEOUT_S: Final = 40.0
 _PLAIN_WIDTH: Final = 120
+_INTERRUPTED: Final = 130  # what a shell says of Ctrl-C
 _NEEDED: Final = ("opentelemetry.sdk", "opentelemetry.exporter.otlp.proto.grpc")
 
 
@@ -36,7 +35,8 @@ def run_demo(keep: bool) -> int:
     """Run the demo and return the exit code; with ``keep``, wait for Ctrl-C or SIGTERM at the end.
 
     0: shown, and no planted value was found. 1: something failed, said in one message. 2: the
-    OpenTelemetry SDK (extra ``demo``) is not installed. No process and no file is left behind.
+    OpenTelemetry SDK (extra ``demo``) is not installed. 130: interrupted before the end. No
+    process and no file is left behind.
     """
     terminal = sys.stdout.isatty()
     console = Console(width=None if terminal else _PLAIN_WIDTH, highlight=False)
@@ -44,13 +44,12 @@ def run_demo(keep: bool) -> int:
         console.print("The demo's app needs the OpenTelemetry SDK:", markup=False)
         console.print("  pip install 'clearspan[demo]'", markup=False)
         return 2
-    stop = threading.Event()
-    before = signal.signal(signal.SIGTERM, _stopper(stop))
+    before = signal.signal(signal.SIGTERM, _interrupt)
     try:
         with tempfile.TemporaryDirectory(prefix="clearspan-demo-") as root:
-            return _run(console, Path(root), stop, keep=keep)
+            return _run(console, Path(root), keep=keep)
     except KeyboardInterrupt:
-        return 0 if stop.is_set() else 130
+        return _INTERRUPTED
     except ClearspanError as error:
         console.print(f"The demo failed: {error}", markup=False, soft_wrap=True)
         return 1
@@ -58,7 +57,7 @@ def run_demo(keep: bool) -> int:
         signal.signal(signal.SIGTERM, before)
 
 
-def _run(console: Console, root: Path, stop: threading.Event, *, keep: bool) -> int:
+def _run(console: Console, root: Path, *, keep: bool) -> int:
     started = time.monotonic()
     with run_sidecar(root) as sidecar:
         console.print(
@@ -80,7 +79,7 @@ def _run(console: Console, root: Path, stop: threading.Event, *, keep: bool) -> 
         if story.leaks:
             raise StartupError(f"{story.leaks} planted values were found: redaction failed")
         if keep:
-            _wait(console, sidecar, stop)
+            _wait(console, sidecar)
     return 0
 
 
@@ -108,7 +107,7 @@ def _run_app(sidecar: DemoSidecar) -> dict[str, int]:
     return counts
 
 
-def _wait(console: Console, sidecar: DemoSidecar, stop: threading.Event) -> None:
+def _wait(console: Console, sidecar: DemoSidecar) -> None:
     for name, value in (
         ("OTLP/gRPC", sidecar.grpc),
         ("OTLP/HTTP", sidecar.http),
@@ -119,20 +118,15 @@ def _wait(console: Console, sidecar: DemoSidecar, stop: threading.Event) -> None
     ):
         console.print(f"  {name:<9} {value}", markup=False, soft_wrap=True)
     console.print("it runs until Ctrl-C (or SIGTERM); then it and its data are removed")
-    while not stop.is_set():
-        try:
-            sidecar.process.wait(1.0)
-        except subprocess.TimeoutExpired:
-            continue
-        raise StartupError(sidecar.trouble(f"ended with code {sidecar.process.returncode}"))
+    try:
+        code = sidecar.process.wait()
+    except KeyboardInterrupt:
+        return
+    raise StartupError(sidecar.trouble(f"ended with code {code}"))
 
 
-def _stopper(stop: threading.Event) -> Callable[[int, FrameType | None], None]:
-    def on_signal(_number: int, _frame: FrameType | None) -> None:
-        stop.set()
-        raise KeyboardInterrupt
-
-    return on_signal
+def _interrupt(_number: int, _frame: FrameType | None) -> None:
+    raise KeyboardInterrupt
 
 
 def _is_installed(module: str) -> bool:

@@ -25,7 +25,7 @@ from collector.demo.planted import BY_NAME, EXHIBITS
 if TYPE_CHECKING:
     from opentelemetry.trace import Span, Tracer
 
-TRACES: Final = 600
+TRACES: Final = 800
 SEED: Final = 7
 _MS: Final = 1_000_000
 _FLUSH_MS: Final = 15_000
@@ -58,7 +58,7 @@ _MINI: Final = Model("openai", "gpt-4o-mini", "gpt-4o-mini-2024-07-18", 900)
 _CLAUDE: Final = Model("anthropic", "claude-sonnet-4-20250514", "claude-sonnet-4-20250514", 5_200)
 _OWN: Final = Model("in_house", "shop-llm-7b", "shop-llm-7b", 1_500)
 _CHAT: Final = Route("POST", "/assistant/chat", 420, 25, (_GPT, _MINI, _CLAUDE, _OWN))
-_CHECKOUT: Final = Route("POST", "/checkout", 180, 15)
+_CHECKOUT: Final = Route("POST", "/checkout", 180, 20)
 _ROUTES: Final = (
     Route("GET", "/products/{id}", 35, 40),
     _CHAT,

@@ -9,7 +9,7 @@ SELECT gen_ai_provider_name AS provider, gen_ai_response_model AS model,
        round(sum(sample_weight))::INT AS calls,
        sum(input_tokens * sample_weight)::BIGINT AS input_tokens,
        sum(cost_usd * sample_weight) AS usd,
-       count(*) FILTER (cost_usd IS NULL) AS unpriced
+       round(coalesce(sum(sample_weight) FILTER (cost_usd IS NULL), 0))::INT AS unpriced
 FROM spans WHERE gen_ai_operation_name = 'chat' GROUP BY ALL ORDER BY usd DESC NULLS LAST"""
 
 # The smallest duration at or below which 95 % of the *weight* lies: what all requests would show.

@@ -22,10 +22,10 @@ if TYPE_CHECKING:
     from collector.demo.sidecar import DemoSidecar
 
 _ERRORS_SHOWN: Final = 6
-_CELL_CHARS: Final = 46
+_CELL_CHARS: Final = 42
 _SHOWN_SERIES: Final = (
     "traces_span_metrics_calls_total",
-    "gen_ai_client_cost",
+    "clearspan_gen_ai_cost_usd_total",
     "clearspan_spans_",
     "otelcol_processor_tail_sampling_count_traces_sampled_total",
 )
@@ -64,7 +64,9 @@ class Story:
 
     def _redacted(self) -> None:
         self._title("What was redacted")
-        table = Table("where", "before (in the app)", "after (SELECT from the lake)", box=None)
+        table = Table(box=None)
+        for name in ("where", "before (in the app)", "after (SELECT from the lake)"):
+            table.add_column(name, no_wrap=True)
         for exhibit in EXHIBITS:
             before = Text(_around(exhibit.text, exhibit.secret))
             before.highlight_words([exhibit.secret], "red")
@@ -104,11 +106,11 @@ class Story:
     def _cost(self) -> None:
         self._title("What it cost, by model (sampled spans times their weight)")
         table = Table("provider", "model", box=None)
-        for name in ("calls", "input tokens", "USD", "of stored: unpriced"):
+        for name in ("calls", "input tokens", "USD", "unpriced"):
             table.add_column(name, justify="right")
         for provider, model, calls, tokens, usd, unpriced in self._rows(queries.COST_BY_MODEL):
             price = "NULL (nobody knows it)" if usd is None else f"{usd:.4f}"
-            table.add_row(provider, model, f"{calls:,}", f"{tokens:,}", price, str(unpriced))
+            table.add_row(provider, model, f"{calls:,}", f"{tokens:,}", price, f"{unpriced:,}")
         self._console.print(table)
 
     def _routes(self) -> None:

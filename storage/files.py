@@ -17,9 +17,10 @@ if TYPE_CHECKING:
 _DAMAGE: Final = frozenset({None, errno.EIO, errno.EUCLEAN, errno.EBADMSG})
 
 
-def cause(error: OSError) -> str:
-    """Return the system's words for an error, without the file name or any content."""
-    return os.strerror(error.errno) if error.errno else type(error).__name__
+def cause(error: Exception) -> str:
+    """Return the system's words for an error, or its type: no file name and no content."""
+    number = getattr(error, "errno", None)
+    return os.strerror(number) if number else type(error).__name__
 
 
 def means_damage(error: BaseException) -> bool:

@@ -166,7 +166,7 @@ class Lake:
             except BaseException as error:
                 with self._lock:
                     self._buffer = tables + self._buffer
-                if not isinstance(error, OSError):
+                if not isinstance(error, (OSError, pa.ArrowException)):
                     raise
                 self._report_failure(error, rows)
                 return False
@@ -259,7 +259,7 @@ class Lake:
             self._has_failed = False
             _log.info("lake flush succeeds again", rows=rows)
 
-    def _report_failure(self, error: OSError, rows: int) -> None:
+    def _report_failure(self, error: OSError | pa.ArrowException, rows: int) -> None:
         self._telemetry.add(t.SEND_FAILED, rows, _EXPORTER)
         self._telemetry.add(t.LAKE_FAILURES, 1, "flush")
         if not self._has_failed:

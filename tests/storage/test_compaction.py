@@ -126,7 +126,7 @@ def test_files_of_an_older_schema_are_merged(open_store: Opener) -> None:
 
 
 def read_all_the_time(path: str, stop: Event, result: Connection) -> None:
-    """Query by manifest until told to stop; say when the first is done and, at the end, what came of them."""
+    """Query by manifest until told to stop; report the first query, then what came of all."""
     connection = duckdb.connect()
     problems, queries, seen = [], 0, 0
     while not stop.is_set():

@@ -1,0 +1,71 @@
+"""Several samplers as one: what the first keeps is offered to the next."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import TYPE_CHECKING
+
+from collector.model.batch import keep_all
+from collector.model.contracts import Sampled
+from processors.sampling.constants import KEPT_ALL, NOTHING
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from collector.model.batch import SpanBatch
+    from collector.model.contracts import Sampler
+
+
+class SamplerChain:
+    """Head sampler before tail sampler; without any sampler every span is kept with weight 1."""
+
+    def __init__(self, samplers: Sequence[Sampler]) -> None:
+        """Chain the samplers in this order."""
+        self._samplers = tuple(samplers)
+
+    def offer(self, batch: SpanBatch) -> Sampled:
+        """Offer the batch to the first sampler, and what it keeps to the next."""
+        if not self._samplers:
+            return Sampled(keep_all(batch, KEPT_ALL))
+        return self._pass_on(batch, 0)
+
+    def due(self) -> Sampled:
+        """Return what has become decided; what one sampler lets go passes those behind it."""
+        return self._settle(lambda sampler: sampler.due())
+
+    def drain(self) -> Sampled:
+        """Decide everything, first sampler first."""
+        return self._settle(lambda sampler: sampler.drain())
+
+    @property
+    def pending_spans(self) -> int:
+        """How many spans are held back by all of them."""
+        return sum(sampler.pending_spans for sampler in self._samplers)
+
+    @property
+    def oldest_pending_seq(self) -> int | None:
+        """The smallest ``batch_seq`` that any of them holds back."""
+        oldest = [sampler.oldest_pending_seq for sampler in self._samplers]
+        return min((seq for seq in oldest if seq is not None), default=None)
+
+    def _pass_on(self, batch: SpanBatch, position: int) -> Sampled:
+        dropped: Counter[str] = Counter()
+        for sampler in self._samplers[position:]:
+            if not len(batch):
+                break
+            sampled = sampler.offer(batch)
+            batch = sampled.kept
+            dropped.update(sampled.dropped)
+        return Sampled(batch, dropped)
+
+    def _settle(self, ask: Callable[[Sampler], Sampled]) -> Sampled:
+        kept: list[SpanBatch] = []
+        dropped: Counter[str] = Counter()
+        for position, sampler in enumerate(self._samplers, start=1):
+            own = ask(sampler)
+            passed = self._pass_on(own.kept, position)
+            dropped.update(own.dropped)
+            dropped.update(passed.dropped)
+            if len(passed.kept):
+                kept.append(passed.kept)
+        return Sampled(type(NOTHING).concat(kept) if kept else NOTHING, dropped)

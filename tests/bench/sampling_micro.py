@@ -22,7 +22,7 @@ from processors.sampling import ProbabilisticSampler, TailSampler
 from tests.sampling.trace_batches import Clock, Counters, errors, share, slow, tail_settings
 from tests.storage.batches import make_batch
 
-RATE, BATCH, SPANS_A_TRACE, SPREAD_S = 10_000, 250, 10, 2
+RATE, BATCH, SPANS_A_TRACE, SPREAD_S = 10_000, 256, 10, 2
 FILLED_S, SIMULATED_S = 45, 105
 
 

@@ -55,6 +55,10 @@ class LakeSettings(Settings):
         gt=0,
         description="How long a span may wait before it is in a Parquet file and visible to SQL.",
     )
+    flush_bytes: ByteSize = Field(
+        16 * 2**20,
+        description="A flush begins at once when this many bytes wait.",
+    )
     max_pending_bytes: ByteSize = Field(
         128 * 2**20,
         description="Most bytes waiting for a flush; at the limit senders get a retryable error.",

@@ -181,7 +181,7 @@ class RedactionSettings(Settings):
         description="Attribute keys (exact) whose values are left as they are.",
     )
     cache_strings: int = Field(
-        200_000,
+        50_000,
         ge=0,
         description="Most distinct strings whose verdict is remembered in memory.",
     )

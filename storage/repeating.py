@@ -32,22 +32,32 @@ class Repeating:
         self._on_failure = on_failure
         self._on_start = on_start
         self._is_stopping = is_stopping or threading.Event()
+        self._is_wanted = threading.Event()
         self._thread = threading.Thread(target=self._run, name=name, daemon=True)
 
     def start(self) -> None:
         """Begin; the first call is after one interval."""
         self._thread.start()
 
+    def wake(self) -> None:
+        """Work now instead of when the interval is over."""
+        self._is_wanted.set()
+
     def stop(self) -> None:
         """End after the call that is going on, if any; returns when it has ended."""
         self._is_stopping.set()
+        self._is_wanted.set()
         if self._thread.ident is not None:
             self._thread.join()
 
     def _run(self) -> None:
         if self._on_start is not None:
             self._on_start()
-        while not self._is_stopping.wait(self._interval_s):
+        while True:
+            self._is_wanted.wait(self._interval_s)
+            if self._is_stopping.is_set():
+                return
+            self._is_wanted.clear()
             try:
                 self._work()
             except Exception as error:  # noqa: BLE001 - the worker loop: counted, tried again

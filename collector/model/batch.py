@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from collector.model.schema import SAMPLE_REASON, SAMPLE_WEIGHT, SPAN_SCHEMA
+
+_FIELDS: Final = tuple(SPAN_SCHEMA)
+_POSITIONS: Final = {name: position for position, name in enumerate(SPAN_SCHEMA.names)}
+# Setting one column takes 6 us, building a table of all 60 us.
+_FEW: Final = 9
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -49,7 +54,15 @@ class SpanBatch:
 
     def replace(self, columns: Mapping[str, pa.Array]) -> SpanBatch:
         """Return a batch in which the named columns hold these arrays (same length, same type)."""
-        arrays = [columns.get(name, self.table.column(name)) for name in SPAN_SCHEMA.names]
+        if len(columns) <= _FEW:
+            table = self.table
+            for name, array in columns.items():
+                position = _POSITIONS[name]
+                table = table.set_column(position, _FIELDS[position], array)
+            return SpanBatch(table)
+        arrays = self.table.columns
+        for name, array in columns.items():
+            arrays[_POSITIONS[name]] = array
         return SpanBatch(pa.Table.from_arrays(arrays, schema=SPAN_SCHEMA))
 
     def keep(self, mask: NDArray[np.bool_]) -> SpanBatch:

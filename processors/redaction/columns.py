@@ -158,7 +158,8 @@ class BatchRedaction:
             side.codes[positions] = codes
         if not side.added:
             return None
-        return side.codes != original
+        changed: NDArray[np.bool_] = side.codes != original
+        return changed
 
     def _judge_plain(
         self, side: _Encoded, plain: NDArray[np.bool_] | None
@@ -173,7 +174,7 @@ class BatchRedaction:
             wanted = np.flatnonzero(used[:-1]).tolist()
             strings = [strings[index] for index in wanted]
         mapping: NDArray[np.int32] | None = None
-        for place, verdict in self._verdicts(strings, strings, SCAN):
+        for place, verdict in self._verdicts([*strings], strings, SCAN):
             if mapping is None:
                 mapping = np.arange(side.unseen, dtype=np.int32)
             mapping[wanted[place]] = side.add(verdict.text)

@@ -45,7 +45,7 @@ _log = structlog.get_logger()
 
 
 def build_registry(entities: Iterable[str]) -> RecognizerRegistry:
-    """Return a registry with a recognizer for each entity: ours where there is one, else Presidio's.
+    """Return a registry with a recognizer for each entity: ours if there is one, or Presidio's.
 
     Raises:
         ConfigError: No recognizer knows an entity.

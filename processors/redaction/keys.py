@@ -211,18 +211,18 @@ def _is_token(words: tuple[str, ...]) -> bool:
 def _is_identity(words: tuple[str, ...], name: str) -> bool:
     if not words or words[-1] in _DESCRIPTIVE:
         return False
-    if not _PERSON_WORDS.isdisjoint(words):
-        return True
-    if any(_is_contact(word) for word in words):
+    if not _PERSON_WORDS.isdisjoint(words) or any(map(_is_contact, words)):
         return True
     pairs = set(pairwise(words))
     if not _PERSON_PAIRS.isdisjoint(pairs):
         return True
-    if words[0] in _MACHINE_USERS:
+    if words[0] in _MACHINE_USERS or name.startswith("user.agent"):
         return False
-    if name.startswith(("user.", "enduser.id")) or words[-1] in {"user", "enduser"}:
-        return not name.startswith("user.agent")
-    return any(first == "user" and second in _PERSON_NOUNS for first, second in pairs)
+    return (
+        name.startswith("user.")
+        or words[-1] in {"user", "enduser"}
+        or any(first == "user" and second in _PERSON_NOUNS for first, second in pairs)
+    )
 
 
 def _is_contact(word: str) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
+from operator import is_
 from typing import TYPE_CHECKING, Any, Final
 
 from processors.redaction.keys import SCAN, KeyClass, KeyKind
@@ -72,16 +73,19 @@ class JsonRedactor:
             if value is None or value is True or value is False:
                 return value
             return self._note("REDACTED", TOO_DEEP)
-        if isinstance(value, _Object):
-            return self._object(value, key_class, depth)
         if isinstance(value, str):
             return self._leaf(value, value, key_class, depth)
         if isinstance(value, list):
-            items = [self._value(item, key_class, depth + 1) for item in value]
-            return value if _same(items, value) else items
+            return self._nested(value, key_class, depth)
         if key_class.kind in {KeyKind.CREDENTIAL, KeyKind.IDENTITY} and value is not None:
             return self._leaf(value, json.dumps(value), key_class, depth)
         return value
+
+    def _nested(self, value: list[Any], key_class: KeyClass, depth: int) -> list[Any]:
+        if isinstance(value, _Object):
+            return self._object(value, key_class, depth)
+        items = [self._value(item, key_class, depth + 1) for item in value]
+        return value if all(map(is_, items, value)) else items
 
     def _leaf(self, value: Any, text: str, key_class: KeyClass, depth: int) -> Any:
         verdict = self.judge(text, key_class, depth + 1)
@@ -126,10 +130,6 @@ def _named_value(value: _Object) -> str | None:
     if len(names) == 1 and isinstance(names[0], str):
         return names[0]
     return None
-
-
-def _same(new: list[Any], old: list[Any]) -> bool:
-    return all(one is other for one, other in zip(new, old, strict=True))
 
 
 def _dump(value: Any) -> str:

@@ -6,10 +6,11 @@ Every class here works in a stock ``AnalyzerEngine`` as well.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any, Final
 
 import phonenumbers
-import regex
+import regex  # type: ignore[import-untyped]
 from presidio_analyzer import Pattern, PatternRecognizer, RecognizerResult
 from presidio_analyzer.predefined_recognizers import (
     CreditCardRecognizer,
@@ -101,6 +102,7 @@ class FailClosedRecognizer(FailClosed, PatternRecognizer):  # type: ignore[misc]
 
 
 _LOCAL: Final = r"[\w.!#$%&'*+\-/=?^`{|}~]"
+_ADDRESS: Final = regex.compile(rf"(?<!{_LOCAL}){_LOCAL}++@[\w\-]++(?:\.[\w\-]++)*+")
 _INTERNAL_HOSTS: Final = frozenset(
     {"localhost", "localdomain", "local", "internal", "intranet", "corp", "home", "lan", "mail"},
 )
@@ -117,7 +119,7 @@ class LaxEmailRecognizer(FailClosedRecognizer):
     """E-mail addresses at any domain with a plausible last label, and at internal host names.
 
     Presidio's own asks ``tldextract``, which knows public suffixes only and fetches their list
-    over the network. The pattern is linear: it starts only where a run of address characters does.
+    over the network. The search is linear: it starts only where a run of address characters does.
     """
 
     def __init__(self) -> None:
@@ -125,18 +127,19 @@ class LaxEmailRecognizer(FailClosedRecognizer):
         super().__init__(
             "EMAIL_ADDRESS",
             patterns=[
-                Pattern("email", rf"(?<!{_LOCAL}){_LOCAL}++@[\w\-]++(?:\.[\w\-]++)*+", 1.0),
+                # what the screen looks for; _ADDRESS is what counts
+                Pattern("email", r"@[\w\-]", 1.0),
             ],
             context=["email"],
         )
 
-    def search(self, rule: Rule, text: str) -> Iterator[Finding]:
+    def search(self, _rule: Rule, text: str) -> Iterator[Finding]:
         """Yield the address inside each match, without what stands before it."""
         position = 0
         while (at := text.find("@", position)) >= 0:
             # an address holds no blank, so the search need not begin before the last one
             begin = max(position, text.rfind(" ", position, at) + 1)
-            match = rule.compiled.search(text, begin, timeout=TIMEOUT_S)
+            match = _ADDRESS.search(text, begin, timeout=TIMEOUT_S)
             if match is None:
                 return
             position = max(match.end(), at + 1)
@@ -219,13 +222,13 @@ class ExactIbanRecognizer(FailClosed, IbanRecognizer):  # type: ignore[misc]  # 
     """
 
     def __init__(self) -> None:
-        """Replace the pattern by a head and as many characters as any country has."""
+        """Replace the pattern by the head of an IBAN; the rest is walked."""
         super().__init__(
             patterns=[
                 Pattern(
                     "iban",
                     rf"(?<![A-Za-z0-9])(?:{'|'.join(_IBAN_LENGTHS)})[0-9]{{2}}"
-                    r"(?:[ \-]?[A-Za-z0-9]){11,30}",
+                    r"(?:[ \-]?[A-Za-z0-9]){4}",
                     1.0,
                 ),
             ],
@@ -236,19 +239,23 @@ class ExactIbanRecognizer(FailClosed, IbanRecognizer):  # type: ignore[misc]  # 
         """Yield each candidate that has its country's length and check digits."""
         position = 0
         while match := rule.compiled.search(text, position, timeout=TIMEOUT_S):
-            end = _iban_end(text, match.start(), match.end())
+            end = _iban_end(text, match.start())
             position = end or match.start() + 4
             if end:
                 yield Finding("IBAN_CODE", match.start(), end, 1.0, rule.pattern.name)
 
 
-def _iban_end(text: str, start: int, end: int) -> int | None:
-    length = _IBAN_LENGTHS.get(text[start : start + 2].upper(), 0)
-    places = [at for at in range(start, end) if text[at] not in " -"][:length]
-    if not length or len(places) < length:
+def _iban_end(text: str, start: int) -> int | None:
+    length = _IBAN_LENGTHS[text[start : start + 2].upper()]
+    # one blank or hyphen at most between two characters
+    window = text[start : start + 2 * length]
+    places = [at for at, character in enumerate(window, start) if character not in " -"][:length]
+    if len(places) < length or any(b - a > 2 for a, b in pairwise(places)):  # noqa: PLR2004
         return None
     stop = places[-1] + 1
     if stop < len(text) and text[stop].isascii() and text[stop].isalnum():
+        return None
+    if not all(text[at].isascii() and text[at].isalnum() for at in places):
         return None
     plain = "".join(text[at] for at in places).upper()
     number = int("".join(str(int(character, 36)) for character in plain[4:] + plain[:4]))

@@ -116,17 +116,13 @@ class Redactor:
         return self._judge(text, key_class, 0, _Trail())
 
     def _judge(self, text: str, key_class: KeyClass, depth: int, trail: _Trail) -> Verdict | None:
+        if not text or key_class.kind is KeyKind.IGNORED or self.operators.is_token(text):
+            return None
         match key_class.kind:
-            case KeyKind.IGNORED:
-                return None
-            case KeyKind.CREDENTIAL | KeyKind.IDENTITY if not text or self.operators.is_token(text):
-                return None
             case KeyKind.CREDENTIAL:
                 return Verdict(f"<{CREDENTIAL}>", (CREDENTIAL,))
             case KeyKind.IDENTITY:
                 return Verdict(self.operators.replacement(IDENTITY, text), (IDENTITY,))
-        if self.operators.is_token(text):
-            return None
         try:
             current = self._settle(text, key_class, depth, trail)
         except RedactionFailedError:
@@ -160,15 +156,8 @@ class Redactor:
         if not marks and not self._detectors.blind:
             return None
         if nested.looks_like_json(text):
-            if depth > nested.MAX_DEPTH:
-                trail.entities.append(REDACTED)
-                return TOO_DEEP
-            walk = nested.JsonRedactor(self._judge_leaf, self.keys.classify_nested, trail.entities)
             try:
-                return walk.redact(text, key_class, depth)
-            except RecursionError:
-                trail.entities.append(REDACTED)
-                return TOO_DEEP
+                return self._in_json(text, key_class, depth, trail)
             except ValueError:
                 pass  # no JSON after all: plain text that begins with a bracket
         found = self._find(text, marks, key_class)
@@ -180,6 +169,17 @@ class Redactor:
         if LOOK_CLOSER in marks:
             return self._other_readings(text, key_class, trail)
         return None
+
+    def _in_json(self, text: str, key_class: KeyClass, depth: int, trail: _Trail) -> str | None:
+        """Return redacted JSON, None if nothing was found; raises ValueError if it is no JSON."""
+        walk = nested.JsonRedactor(self._judge_leaf, self.keys.classify_nested, trail.entities)
+        try:
+            if depth <= nested.MAX_DEPTH:
+                return walk.redact(text, key_class, depth)
+        except RecursionError:
+            pass  # deeper than the parser goes
+        trail.entities.append(REDACTED)
+        return TOO_DEEP
 
     def _judge_leaf(self, text: str, key_class: KeyClass, depth: int) -> Verdict | None:
         return self._judge(text, key_class, depth, _Trail())

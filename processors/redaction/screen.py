@@ -1,19 +1,20 @@
-"""One Hyperscan pass tells which rules can match a string; the others need not run.
+r"""One Hyperscan pass tells which rules can match a string; the others need not run.
 
 The database is built from the live rules in prefilter mode: it may flag a string that no rule
-matches, never the other way round. ``\\d``, ``\\w``, ``\\s`` and letter case mean more in Unicode
+matches, never the other way round. ``\d``, ``\w``, ``\s`` and letter case mean more in Unicode
 than in Hyperscan's bytes, so text that is not ASCII is screened by its *shadow*: the same string
 with every character replaced by an ASCII one of the same classes.
 """
 
 from __future__ import annotations
 
+import string
 import unicodedata
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import hyperscan as hs
-import regex
+import regex  # type: ignore[import-untyped]
 import structlog
 
 from processors.redaction import views
@@ -128,7 +129,7 @@ class Screen:
         return found
 
 
-def _collect(mark: int, _from: int, _to: int, _flags: int, found: list[int]) -> None:
+def _collect(mark: int, _from: int, _to: int, _flags: int, found: Any) -> None:
     found.append(mark)
 
 
@@ -163,11 +164,11 @@ def _shadow_of(character: str) -> str:
         return character
     if regex.match(r"\d", character):
         return str(unicodedata.decimal(character))
-    if regex.match("[a-z]", character, regex.IGNORECASE):
-        # the Kelvin sign, long s and the Turkish i: few, so a search will do
+    if regex.match("[A-Za-z]", character, regex.IGNORECASE):
+        # the Kelvin sign, long s and the Turkish i (dotless i matches I, not i)
         return next(
             letter
-            for letter in "abcdefghijklmnopqrstuvwxyz"
+            for letter in string.ascii_letters
             if regex.match(letter, character, regex.IGNORECASE)
         )
     return "_" if regex.match(r"\w", character) else "~"

@@ -6,6 +6,7 @@ import hashlib
 import json
 import os
 import tempfile
+from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -26,7 +27,9 @@ def load_or_compile(
     A file that is damaged, of another build or not readable is ignored; one that cannot be
     written is not written. The file holds patterns only, never data.
     """
-    content = json.dumps([_FORMAT, hs.__version__, *zip(expressions, marks, flags, strict=True)])
+    content = json.dumps(
+        [_FORMAT, version("hyperscan"), *zip(expressions, marks, flags, strict=True)]
+    )
     path = _directory() / f"screen-{hashlib.sha256(content.encode()).hexdigest()[:32]}.hsdb"
     database = _load(path)
     if database is not None:

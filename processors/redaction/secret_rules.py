@@ -22,7 +22,7 @@ _PLACEHOLDER: Final = (
 )
 _DIGIT_OR_HUMP: Final = r"(?=[^\s\"',;&<>]*?(?:\d|(?-i:[a-z][A-Z])))"
 _BARE: Final = r"[^\s\"',;&<>\\]"
-_SECRET_NAME: Final = (
+_NAME_OF_ONE: Final = (
     r"(?:pass(?:word|wd|phrase|code|wort)|pwd|secret|api[_.\- ]?key|(?:access|secret|private"
     r"|signing|encryption|account|master)[_.\- ]?key|(?:auth|access|refresh|id|session|bearer"
     r"|security|csrf)[_.\- ]?token|credentials?)"
@@ -76,8 +76,10 @@ _PREFIXED: Final = (
 _IN_CONTEXT: Final = (
     (
         "private key block",
-        r"-----BEGIN[A-Z0-9 ]{0,40}PRIVATE KEY(?: BLOCK)?-----.*?"
-        r"(?:-----END[A-Z0-9 ]{0,40}PRIVATE KEY(?: BLOCK)?-----|\Z)",
+        (
+            r"-----BEGIN[A-Z0-9 ]{0,40}PRIVATE KEY(?: BLOCK)?-----.*?"
+            r"(?:-----END[A-Z0-9 ]{0,40}PRIVATE KEY(?: BLOCK)?-----|\Z)"
+        ),
     ),
     (
         "authorization scheme",
@@ -86,14 +88,18 @@ _IN_CONTEXT: Final = (
     ("long bearer", r"\bbearer {1,3}(?P<secret>[A-Za-z0-9+/=._~-]{20,})"),
     (
         "basic scheme",
-        rf"\bbasic {{1,3}}{_DIGIT_OR_HUMP}(?P<secret>[A-Za-z0-9+/]{{8,}}={{1,2}}"
-        r"|[A-Za-z0-9+/]{12,})(?![A-Za-z0-9+/=-])",
+        (
+            rf"\bbasic {{1,3}}{_DIGIT_OR_HUMP}(?P<secret>[A-Za-z0-9+/]{{8,}}={{1,2}}"
+            r"|[A-Za-z0-9+/]{12,})(?![A-Za-z0-9+/=-])"
+        ),
     ),
     ("token scheme", rf"\btoken {{1,3}}{_DIGIT_OR_HUMP}(?P<secret>[A-Za-z0-9_.-]{{20,}})"),
     (
         "authorization header",
-        r"\bauthori[sz]ation[\"']?\s{0,3}[:=]\s{0,3}[\"']?(?:(?:bearer|basic|token|digest|apikey"
-        rf"|negotiate) {{1,3}})?{_PLACEHOLDER}(?P<secret>{_BARE}{{8,}})",
+        (
+            r"\bauthori[sz]ation[\"']?\s{0,3}[:=]\s{0,3}[\"']?(?:(?:bearer|basic|token|digest|apikey"
+            rf"|negotiate) {{1,3}})?{_PLACEHOLDER}(?P<secret>{_BARE}{{8,}})"
+        ),
     ),
     (
         "cookie header",
@@ -106,40 +112,54 @@ _IN_CONTEXT: Final = (
     ("url key", r"[a-z][a-z0-9+.\-]{1,20}://(?P<secret>[A-Za-z0-9_-]{20,128})@"),
     (
         "query secret",
-        r"[?&;#](?:[\w.\-]{0,40}(?:token|secret|passw(?:or)?d|pwd|api_?key|access_?key|signature"
-        r"|credential|jwt|otp)|key|sig|auth|sid|code)="
-        rf"{_PLACEHOLDER}(?P<secret>[^&\s#\"'<>;]{{4,}})",
+        (
+            r"[?&;#](?:[\w.\-]{0,40}(?:token|secret|passw(?:or)?d|pwd|api_?key|access_?key|signature"
+            r"|credential|jwt|otp)|key|sig|auth|sid|code)="
+            rf"{_PLACEHOLDER}(?P<secret>[^&\s#\"'<>;]{{4,}})"
+        ),
     ),
     (
         "assigned secret",
-        rf"{_SECRET_NAME}\w{{0,12}}[\"']?\]?\s{{0,3}}(?:=>|:=|={{1,2}})\s{{0,3}}{_PLACEHOLDER}"
-        rf"(?:\\?\"(?P<secret>[^\"\\]{{1,256}})|'(?P<secret>[^']{{1,256}})"
-        rf"|(?P<secret>{_BARE}{{3,}}))",
+        (
+            rf"{_NAME_OF_ONE}\w{{0,12}}[\"']?\]?\s{{0,3}}(?:=>|:=|={{1,2}})\s{{0,3}}{_PLACEHOLDER}"
+            rf"(?:\\?\"(?P<secret>[^\"\\]{{1,256}})|'(?P<secret>[^']{{1,256}})"
+            rf"|(?P<secret>{_BARE}{{3,}}))"
+        ),
     ),
     (
         "quoted secret",
-        rf"{_SECRET_NAME}\w{{0,12}}\\?[\"']\s{{0,3}}:\s{{0,3}}(?:\\?\"(?P<secret>[^\"\\]{{1,256}})"
-        r"|'(?P<secret>[^']{1,256}))",
+        (
+            rf"{_NAME_OF_ONE}\w{{0,12}}\\?[\"']\s{{0,3}}:\s{{0,3}}(?:\\?\"(?P<secret>[^\"\\]{{1,256}})"
+            r"|'(?P<secret>[^']{1,256}))"
+        ),
     ),
     (
         "secret after a colon",
-        rf"{_SECRET_NAME}\s{{0,3}}(?::|\bis\b)\s{{0,3}}{_PLACEHOLDER}[\"']?"
-        rf"(?=[^\s\"',;&<>]*[\d!@#$%^*_+=])(?P<secret>{_BARE}{{6,}})",
+        (
+            rf"{_NAME_OF_ONE}\s{{0,3}}(?::|\bis\b)\s{{0,3}}{_PLACEHOLDER}[\"']?"
+            rf"(?=[^\s\"',;&<>]*[\d!@#$%^*_+=])(?P<secret>{_BARE}{{6,}})"
+        ),
     ),
     (
         "token assigned",
-        rf"(?<![A-Za-z])token[\"']?\s{{0,3}}[:=]\s{{0,3}}[\"']?{_PLACEHOLDER}{_DIGIT_OR_HUMP}"
-        rf"(?P<secret>{_BARE}{{8,}})",
+        (
+            rf"(?<![A-Za-z])token[\"']?\s{{0,3}}[:=]\s{{0,3}}[\"']?{_PLACEHOLDER}{_DIGIT_OR_HUMP}"
+            rf"(?P<secret>{_BARE}{{8,}})"
+        ),
     ),
     (
         "azure connection key",
-        r"(?:AccountKey|SharedAccessKey|SharedAccessSignature|sig)="
-        r"(?P<secret>[A-Za-z0-9+/%]{16,}={0,2})",
+        (
+            r"(?:AccountKey|SharedAccessKey|SharedAccessSignature|sig)="
+            r"(?P<secret>[A-Za-z0-9+/%]{16,}={0,2})"
+        ),
     ),
     (
         "aws secret key",
-        r"(?:aws|amazon|secret)[\w .\-\"']{0,40}(?:=>|[:=, ])\s{0,3}[\"']?"
-        r"(?P<secret>[A-Za-z0-9/+]{40})(?![A-Za-z0-9/+=])",
+        (
+            r"(?:aws|amazon|secret)[\w .\-\"']{0,40}(?:=>|[:=, ])\s{0,3}[\"']?"
+            r"(?P<secret>[A-Za-z0-9/+]{40})(?![A-Za-z0-9/+=])"
+        ),
     ),
     ("slack webhook", r"hooks\.slack\.com/(?:services|workflows)/(?P<secret>[A-Za-z0-9+/_-]{20,})"),
     (

@@ -40,7 +40,9 @@ def weaken(pattern: str, *, shadow: bool) -> str:
     return "".join(out)
 
 
-def _next(pattern: str, position: int, *, shadow: bool) -> tuple[str, int]:
+def _next(  # noqa: PLR0911 - one return a construct
+    pattern: str, position: int, *, shadow: bool
+) -> tuple[str, int]:
     """Translate the construct that begins at ``position``; return it and where the next begins."""
     character = pattern[position]
     if character == "\\":

@@ -1,3 +1,4 @@
+# ruff: noqa: E501 - sample attributes
 """CPU per span of RedactionProcessor.process on batches as an LLM service sends them.
 
 Run: python tests/bench/redaction_micro.py [--profile] [--json]

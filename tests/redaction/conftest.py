@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections import Counter
+from typing import TYPE_CHECKING
 
 import pytest
 
-from collector.model.telemetry import Metric
 from config.settings import RedactionSettings
 from processors.redaction import RedactionProcessor, Redactor
+
+if TYPE_CHECKING:
+    from collector.model.telemetry import Metric
 
 KEY = "a key of the tests, 32 bytes long"
 
@@ -27,7 +30,7 @@ class Counts:
     def set(self, *_: object) -> None:
         """Ignore gauges."""
 
-    observe = sample = set
+    observe = sample = set  # noqa: A003 - the protocol's names
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -1,11 +1,9 @@
+# ruff: noqa: E501, RUF001, ARG002 - tables of samples, foreign letters among them; fakes
 """What is found in one string, in which spelling, and what ordinary values are left alone."""
 
 from __future__ import annotations
 
 import json
-import os
-import subprocess
-import sys
 
 import pytest
 from presidio_analyzer import EntityRecognizer, Pattern
@@ -103,9 +101,9 @@ ORDINARY = [
     "user 42 logged in", "order 1234567890 shipped", "retry 3 of 5", "0.7", "3.14159", "1e-09",
     "99.95%", "1,234,567.89", "$1,299.00", "12:34:56.789", "P3DT4H", "PT0.5S", "true", "null",
     "us-east-1a", "eu-central-1", "i-0abcd1234ef567890", "subnet-0bb1c79de3EXAMPLE", "prod", "canary",
-    "W/\"33a64df551425fcc55e4d42a148795d9f25f89d4\"", "max-age=31536000; includeSubDomains",
-    "HTTP/1.1 404 Not Found", "ok=true;dur=12.5", "cfuid=1", "[\"stop\"]", "[1, 2, 3]",
-    "{\"type\": \"function\", \"function\": {\"name\": \"get_weather\"}}", "{\"temperature\": 0.2}",
+    'W/"33a64df551425fcc55e4d42a148795d9f25f89d4"', "max-age=31536000; includeSubDomains",
+    "HTTP/1.1 404 Not Found", "ok=true;dur=12.5", "cfuid=1", '["stop"]', "[1, 2, 3]",
+    '{"type": "function", "function": {"name": "get_weather"}}', '{"temperature": 0.2}',
     "0x7ffd5e8a3c10", "0xdeadbeef", "b64:aGVsbG8gd29ybGQ", "ot=th:8;rv:abcdef01234567", "rojo=00f067aa0ba902b7",
     "The quick brown fox jumps over the lazy dog 13 times.", "What is the capital of France?", "Zürich, 12 °C",
     "日本語のテキスト", "naïve café – résumé", "C:\\Program Files\\App\\app.exe", "/usr/lib/python3.11/site.py",
@@ -244,36 +242,3 @@ def test_entities_of_presidio_can_be_chosen() -> None:
     redactor = Redactor(RedactionSettings(entities=("IP_ADDRESS",)))
     assert redactor.redact_text("from 192.168.7.9").text == "from <IP_ADDRESS>"
     assert redactor.redact_text("j@x.com").text == "j@x.com"
-
-
-def test_damaged_cache_file_is_compiled_again(tmp_path: object) -> None:
-    """Scenario: the stored database is damaged or unwritable. Guarantees: the same findings."""
-    code = (
-        "from config.settings import RedactionSettings as S\n"
-        "from processors.redaction import Redactor\n"
-        "print(Redactor(S()).redact_text('j@x.com').text)"
-    )
-    from pathlib import Path  # noqa: PLC0415 - typing of tmp_path only
-
-    folder = Path(str(tmp_path)) / "clearspan"
-    environment = {**os.environ, "XDG_CACHE_HOME": str(tmp_path), "PYTHONPATH": os.getcwd()}
-
-    def run() -> str:
-        done = subprocess.run(
-            [sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True
-        )
-        return done.stdout.strip()
-
-    assert run() == "<EMAIL_ADDRESS>"
-    files = sorted(folder.iterdir())
-    assert len(files) == 2
-    for file in files:
-        raw = bytearray(file.read_bytes())
-        raw[len(raw) // 2] ^= 0xFF
-        file.write_bytes(raw)
-    assert run() == "<EMAIL_ADDRESS>"
-    for file in files:
-        file.unlink()
-    folder.rmdir()
-    folder.write_text("a file where the folder should be")
-    assert run() == "<EMAIL_ADDRESS>"

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import pytest
 import regex
 from hypothesis import given
 from hypothesis import strategies as st
 
-from processors.redaction import Redactor
 from processors.redaction.keys import KeyClassifier, KeyKind
 from processors.redaction.screen import LOOK_CLOSER
+
+if TYPE_CHECKING:
+    from processors.redaction import Redactor
 
 ORDINARY = """
 service.name service.version service.instance.id service.namespace host.name host.id os.type

@@ -113,6 +113,9 @@ class BatchRedaction:
             if changed is not None:
                 replaced |= side.rebuilt(changed)
                 _count(side, changed, counts)
+        for leaf, wrong, emptied in found.stray_ids():
+            replaced[leaf.path] = emptied
+            counts += np.bincount(leaf.rows(wrong), minlength=len(counts))
         columns |= found.rebuilt(replaced)
         columns[s.REDACTION_COUNT] = _int32(counts.astype(np.int32))
         columns[s.REDACTION_VERSION] = pa.repeat(self._redactor.version, len(batch))

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 import hyperscan as hs
-import regex  # type: ignore[import-untyped]
+import regex
 import structlog
 
 from processors.redaction import views

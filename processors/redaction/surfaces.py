@@ -34,6 +34,7 @@ WRITTEN_BY_CLEARSPAN: Final[Mapping[str, str]] = {
     s.REDACTION_VERSION: "written by redaction itself",
     s.SOURCE_ID: "made by the journal",
 }
+_ID_LENGTHS: Final = pa.array([0, 8, 16], pa.int32())  # unset, span id, trace id
 _TYPE_TAG_MAPS: Final = "non_string_types"  # their values are TYPE_TAGS; their keys are scanned
 
 
@@ -99,7 +100,7 @@ def _string_paths(path: Path, kind: pa.DataType) -> Iterator[Path]:
 
 
 def _may_hold_text(kind: pa.DataType) -> bool:
-    # ids are binary: bytes of fixed meaning, checked for their length when decoded
+    # binary columns are ids: of fixed length, or emptied by Surfaces.stray_ids
     return bool(pa.types.is_nested(kind) or pa.types.is_dictionary(kind)) or kind in (
         pa.large_string(),
         pa.string_view(),
@@ -107,21 +108,32 @@ def _may_hold_text(kind: pa.DataType) -> bool:
     )
 
 
-_COLUMNS: Final = tuple(dict.fromkeys(path[0] for path in surfaces()))
+_COLUMNS: Final = tuple(
+    dict.fromkeys(
+        [
+            *(path[0] for path in surfaces()),
+            *(field.name for field in s.SPAN_SCHEMA if pa.types.is_binary(field.type)),
+        ]
+    )
+)
 
 
 @dataclass(slots=True)
 class Surfaces:
-    """The strings of one batch: ``leaves`` has those with any value, type tags in ``tags``."""
+    """The strings of one batch: ``leaves`` has those with any value, type tags in ``tags``.
+
+    ``ids`` are the ids of variable length (a link's), which a sender can fill with text.
+    """
 
     columns: dict[str, pa.Array]
     leaves: list[Leaf]
     tags: list[Leaf]
+    ids: list[Leaf]
 
     @staticmethod
     def of(batch: SpanBatch) -> Surfaces:
         """Collect them; arrays that share buffers with other data are copied first."""
-        found = Surfaces({}, [], [])
+        found = Surfaces({}, [], [], [])
         for name in _COLUMNS:
             column = batch.column(name)
             if column.null_count == len(column) and pa.types.is_string(column.type):
@@ -142,6 +154,9 @@ class Surfaces:
                 leaf = Leaf(path, array, parents)
                 tag = leaf.is_tagging and not leaf.is_key
                 (self.tags if tag else self.leaves).append(leaf)
+        elif pa.types.is_binary(kind):
+            if len(array):
+                self.ids.append(Leaf(path, array, parents))
         elif pa.types.is_map(kind):
             below = (*parents, _offsets(array))
             self._collect((*path, "key"), array.keys, below)
@@ -151,6 +166,15 @@ class Surfaces:
         elif pa.types.is_struct(kind):
             for index in range(kind.num_fields):
                 self._collect((*path, kind.field(index).name), array.field(index), parents)
+
+    def stray_ids(self) -> Iterator[tuple[Leaf, NDArray[np.int64], pa.Array]]:
+        """Yield leaves with ids of a length that no id has: which, and all with those emptied."""
+        for leaf in self.ids:
+            fits = pc.is_in(pc.binary_length(leaf.array), _ID_LENGTHS, skip_nulls=True)
+            wrong = pc.and_(pc.invert(fits), leaf.array.is_valid())
+            if pc.any(wrong).as_py():
+                emptied = pc.if_else(wrong, pa.scalar(b"", leaf.array.type), leaf.array)
+                yield leaf, np.flatnonzero(wrong.to_numpy(zero_copy_only=False)), emptied
 
     def rebuilt(self, replaced: Mapping[Path, pa.Array]) -> dict[str, pa.Array]:
         """Return the columns to set: with these leaves in place of their own, or copied."""
@@ -163,7 +187,7 @@ class Surfaces:
 
 def _with(path: Path, array: pa.Array, replaced: Mapping[Path, pa.Array]) -> pa.Array:
     kind = array.type
-    if pa.types.is_string(kind):
+    if pa.types.is_string(kind) or pa.types.is_binary(kind):
         return replaced.get(path, array)
     if pa.types.is_map(kind):
         entries = pa.StructArray.from_arrays(

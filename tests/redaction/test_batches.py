@@ -197,6 +197,22 @@ def test_bytes_in_events_follow_their_own_event(processor: RedactionProcessor) -
     assert redacted.column(s.REDACTION_COUNT).to_pylist() == [0, 1, 0]
 
 
+def test_ids_of_links_that_are_no_ids_are_emptied(processor: RedactionProcessor) -> None:
+    """Scenario: text where a link's ids should be. Guarantees: gone; true ids and counts stay."""
+    good = {"trace_id": bytes(range(16)), "span_id": bytes(range(8))}
+    bad = {"trace_id": MAIL.encode(), "span_id": b"canary"}
+    links = pa.array([[good], [good, bad], []], pa.list_(s.LINK))
+    redacted = processor.process(SpanBatch.from_columns({s.LINKS: links}, 3))
+    ids = [
+        (one["trace_id"], one["span_id"])
+        for row in redacted.column(s.LINKS).to_pylist()
+        for one in row
+    ]
+    assert ids == [(good["trace_id"], good["span_id"])] * 2 + [(b"", b"")]
+    assert b"canary" not in held(redacted)
+    assert redacted.column(s.REDACTION_COUNT).to_pylist() == [0, 2, 0]
+
+
 TEXTS = st.sampled_from([MAIL, CARD, "fine", "", "219099998", '{"user_id": "x"}', "é", "a%40b.com"])
 KEYS = st.sampled_from(["a", "b", "user.id", "token", "customer_ssn", MAIL])
 VALUES = st.lists(

@@ -102,6 +102,7 @@ class HttpListener:
             await asyncio.wait_for(self._is_empty.wait(), grace_s)
         for connection in list(self._state.connections):
             connection.transport.abort()
+        await asyncio.sleep(0)  # the connections learn that they are lost
         for task in list(self._state.tasks):
             task.cancel()
         await asyncio.gather(*self._state.tasks, return_exceptions=True)

@@ -10,6 +10,7 @@ import time
 from email.utils import formatdate
 from typing import TYPE_CHECKING, Any, Final
 
+import httptools
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
 if TYPE_CHECKING:
@@ -51,6 +52,8 @@ class BoundedHttpProtocol(HttpToolsProtocol):
         """Give everything back."""
         self._stop_waiting()
         self._unset_keepalive_if_required()
+        if self._is_in_body and not self.cycle.response_complete:
+            self._on_refused("disconnected")
         super().connection_lost(exc)
         self._on_closed()
 
@@ -60,7 +63,13 @@ class BoundedHttpProtocol(HttpToolsProtocol):
             self._is_in_head = True
             self._expect_within(self._timeouts.head_s)
         self._idle_bytes += len(data)
-        super().data_received(data)
+        self._unset_keepalive_if_required()
+        try:
+            self.parser.feed_data(data)
+        except httptools.HttpParserUpgrade as offer:
+            self._decline(data[offer.args[0] :])
+        except httptools.HttpParserError:
+            self._refuse("not_http", 400)
         if self._idle_bytes > _MOST_IDLE_BYTES and not self.transport.is_closing():
             self._refuse("head_too_large", 431)
 
@@ -84,6 +93,8 @@ class BoundedHttpProtocol(HttpToolsProtocol):
 
     def on_headers_complete(self) -> None:
         """Start the time for the body."""
+        if self.parser.should_upgrade():
+            return
         self._is_in_head = False
         self._is_in_body = True
         self._idle_bytes = 0
@@ -98,20 +109,27 @@ class BoundedHttpProtocol(HttpToolsProtocol):
 
     def on_message_complete(self) -> None:
         """Wait for nothing more while the request is worked on."""
+        if self.parser.should_upgrade():
+            return
         self._idle_bytes = 0
         self._is_in_body = False
         self._stop_waiting()
         super().on_message_complete()
 
-    def send_400_response(self, msg: str) -> None:
-        """Answer what is not HTTP, without quoting it."""
-        del msg
-        self._refuse("not_http", 400)
+    def _decline(self, rest: bytes) -> None:
+        """Parse the head again without the offer to upgrade (RFC 9110, 7.8 allows to ignore it).
 
-    def _unsupported_upgrade_warning(self) -> None:
-        # Answered as plain HTTP/1.1, which RFC 9110, 7.8 allows; the parser cannot go on after it.
-        if self.cycle is not None:
-            self.cycle.keep_alive = False
+        httptools takes what follows such a head for another protocol and would drop the body.
+        Java clients offer h2c with their first request.
+        """
+        method = self.parser.get_method()
+        if method == b"CONNECT":
+            self._refuse("not_http", 400)
+            return
+        lines = [b"%b %b HTTP/1.1" % (method, self.url)]
+        lines += [b"%b: %b" % header for header in self.headers if header[0] != b"upgrade"]
+        self.parser = httptools.HttpRequestParser(self)
+        self.data_received(b"\r\n".join(lines) + b"\r\n\r\n" + rest)
 
     def _expect_within(self, seconds: float) -> None:
         self._stop_waiting()
@@ -127,16 +145,20 @@ class BoundedHttpProtocol(HttpToolsProtocol):
         self._refuse("timeout", 408)
 
     def _refuse(self, reason: str, status: int) -> None:
-        """Answer and close, or only close if an answer has been begun or nothing was asked."""
+        """Close, with an answer if the request being read is the one to be answered next."""
         if self.transport.is_closing():
             return
-        is_asked = self.scope is not None
-        is_answering = self.cycle is not None and self.cycle.response_started
-        if is_asked and not (self._is_in_body and is_answering):
-            self._on_refused(reason)
+        is_owed = self.cycle is not None and not self.cycle.response_complete
+        if self._is_in_body:
+            is_next = is_owed and not self.cycle.response_started and not self.pipeline
+        else:
+            is_next = self.scope is not None and not is_owed
+        if is_next:
             self.transport.write(
                 STATUS_LINE[status] + b"content-length: 0\r\nconnection: close\r\n\r\n"
             )
+            self._on_refused(reason)
+        self._is_in_body = False
         self._stop_waiting()
         self.transport.close()
 

@@ -8,6 +8,7 @@ ASGI apps; granian 288 / 133 and 592 / 342; hypercorn 288 / 167 and 408 / 350.
 
 from __future__ import annotations
 
+import asyncio
 from typing import TYPE_CHECKING, Final
 
 import grpc
@@ -56,8 +57,8 @@ class OtlpHttp:
             payload = await self._read(body, receive)
             del body
             answer = await export(self._intake, payload, "http")
-        except _Disconnected:
-            self.count("disconnected")
+        except (_Disconnected, asyncio.CancelledError):
+            return  # hung up on, by the client or at the end of the grace: nobody is there
         except Exception as error:  # noqa: BLE001 - the process's edge
             told = refusal(error)
             self.count(told.reason)
@@ -106,7 +107,7 @@ class OtlpHttp:
 
 
 class _Disconnected(ClearspanError):
-    """The client is gone before its request was complete; there is nobody to answer."""
+    """The request ended before it was complete, which the connection counts."""
 
 
 def _refused(reason: str, text: str, code: grpc.StatusCode, http_status: int) -> NotReceived:

@@ -308,21 +308,25 @@ def test_many_requests_wait_at_once(served: Served, channel: grpc.Channel) -> No
 
 
 def pings_answered(address: str, count: int) -> int:
-    """Send HTTP/2 pings without a call and count the answers until GOAWAY or the last ping."""
+    """Send HTTP/2 pings without a call, one after the other, and count those answered."""
     host, port = address.split(":")
-    pings = (b"\0\0\x08\x06\0\0\0\0\0" + struct.pack(">Q", number) for number in range(count))
     answered = 0
-    with socket.create_connection((host, int(port)), timeout=WAIT_S) as connection:
+    with (
+        socket.create_connection((host, int(port)), timeout=WAIT_S) as connection,
+        contextlib.suppress(ConnectionError),
+    ):
         frames = connection.makefile("rb")
         connection.sendall(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + b"\0\0\0\4\0\0\0\0\0")
-        connection.sendall(b"".join(pings))
-        with contextlib.suppress(ConnectionError):
-            while answered < count and (head := frames.read(9)):
+        while answered < count:
+            connection.sendall(b"\0\0\x08\x06\0\0\0\0\0" + struct.pack(">Q", answered))
+            is_answer = False
+            while not is_answer and (head := frames.read(9)):
                 kind, is_ack = head[3], head[4] & 1
+                is_answer = kind == 6 and is_ack
                 frames.read(int.from_bytes(head[:3], "big"))
-                if kind == 7:  # GOAWAY
-                    break
-                answered += kind == 6 and is_ack
+            if not is_answer:
+                break
+            answered += 1
     return answered
 
 

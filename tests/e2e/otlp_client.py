@@ -223,7 +223,7 @@ class Load:
                         self.ledger.refusals[reply.code] += 1
                     self._moved.notify_all()
                 if not reply.ok:
-                    self._stop.wait(0.02)  # a refusal costs nothing: leave the processor a turn
+                    self._stop.wait(0.05)  # a refusal costs nothing: leave the processor a turn
 
 
 def _refusal(error: grpc.RpcError) -> Reply:

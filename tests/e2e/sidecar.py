@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import random
 import signal
 import socket
 import subprocess
@@ -219,15 +220,22 @@ class Sidecar:
 
 
 def free_ports(count: int) -> list[int]:
-    """Return ports that nobody listens on now."""
-    sockets = [socket.socket() for _ in range(count)]
-    try:
-        for free in sockets:
-            free.bind(("127.0.0.1", 0))
-        return [free.getsockname()[1] for free in sockets]
-    finally:
-        for free in sockets:
-            free.close()
+    """Return ports that nobody listens on now and no client is given by chance.
+
+    Below the system's ephemeral range (32768 on): a client that keeps connecting to a port in it,
+    while the sidecar is down, is in the end given that very port and connects to itself.
+    """
+    chance = random.SystemRandom()
+    ports: set[int] = set()
+    while len(ports) < count:
+        port = chance.randrange(10_000, 32_768)
+        with socket.socket() as free:
+            try:
+                free.bind(("127.0.0.1", port))
+            except OSError:
+                continue
+        ports.add(port)
+    return list(ports)
 
 
 def _copy(stream: IO[bytes] | None, path: Path) -> None:

@@ -166,17 +166,49 @@ def test_value_nested_1000_deep_loses_nobody_else(running: Sidecar) -> None:
     assert len(running.query_until(sql, rows=4)) == 4
 
 
-def test_port_in_use(tmp_path: Path, shared_cache: Path) -> None:
+@pytest.mark.usefixtures("neighbours")
+def test_keys_that_collide_do_not_poison_the_lake(running: Sidecar) -> None:
+    """Scenario: a key given twice, and two keys that redaction makes the same, on every map.
+
+    DuckDB refuses a whole result with a map whose keys are not unique.
+    Guarantees: the spans are stored, and all maps of all spans can be selected.
+    """
+    request = ExportTraceServiceRequest.FromString(numbered_spans("keys", 0, 1))
+    resource_spans = request.resource_spans[0]
+    span = resource_spans.scope_spans[0].spans[0]
+    for attributes in (
+        span.attributes,
+        resource_spans.resource.attributes,
+        resource_spans.scope_spans[0].scope.attributes,
+        span.events.add(name="event").attributes,
+        span.links.add(trace_id=b"\1" * 16, span_id=b"\1" * 8).attributes,
+    ):
+        for key in ("same", "same", "ann@example.com", "bob@example.com"):
+            attributes.add(key=key).value.int_value = 1
+    assert _by_grpc(running, request.SerializeToString()).ok
+    where = "attributes['client'] = 'keys'"
+    (row,) = running.query_until(f"SELECT * FROM spans WHERE {where}", rows=1)  # noqa: S608
+    assert "same" in row["attributes"]
+    assert "example.com" not in str(row)
+    (event,) = running.query("SELECT * FROM span_events WHERE name = 'event'")
+    assert "same" in event["attributes"]
+
+
+@pytest.mark.parametrize(
+    "setting",
+    [
+        "receivers.otlp.protocols.grpc.endpoint",
+        "receivers.otlp.protocols.http.endpoint",
+        "exporters.prometheus.endpoint",
+        "extensions.health_check.endpoint",
+    ],
+)
+def test_port_in_use(tmp_path: Path, shared_cache: Path, setting: str) -> None:
     """Scenario: somebody listens there. Guarantees: exit 2, one line that names the address."""
     with socket.create_server(("127.0.0.1", 0)) as taken:
         endpoint = f"127.0.0.1:{taken.getsockname()[1]}"
-        for protocol in ("grpc", "http"):
-            sidecar = Sidecar(
-                tmp_path / protocol,
-                f"receivers.otlp.protocols.{protocol}.endpoint={endpoint}",
-                cache_dir=shared_cache,
-            )
-            assert endpoint in _one_line_of_refusal(sidecar)
+        sidecar = Sidecar(tmp_path, f"{setting}={endpoint}", cache_dir=shared_cache)
+        assert endpoint in _one_line_of_refusal(sidecar)
 
 
 def test_data_directory_that_cannot_be_made(tmp_path: Path, shared_cache: Path) -> None:

@@ -23,7 +23,8 @@ if TYPE_CHECKING:
 
 DISK_MIB = 32
 BALLAST_MIB = 16
-BATCH = 50
+BATCH = 2
+NOISE_BYTES = 100_000  # a span: the disk is full after some 100 batches
 RETRYABLE = {grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.RESOURCE_EXHAUSTED}
 
 
@@ -63,7 +64,7 @@ def test_full_disk_refuses_and_resumes(
         assert ledger.acked, "refused before the disk was full"
         assert refusal.code in RETRYABLE
         assert refusal.retry_delay_s is not None
-        for _ in range(20):  # refusing is a lasting state, not the end of it
+        for _ in range(10):  # refusing is a lasting state, not the end of it
             fill.send(client)
         by_http = post(running.http_endpoint, fill.next_payload())
         assert by_http.code in {HTTP_OK, 429, 503}
@@ -73,7 +74,7 @@ def test_full_disk_refuses_and_resumes(
         (small_disk / "ballast").unlink()
         resumed = fill.send_while(client, lambda reply: not reply.ok, pause_s=0.1)
         assert resumed.ok
-        for _ in range(20):
+        for _ in range(10):
             assert fill.send(client).ok
     assert running.sigterm() == 0, running.log[-4000:]
     verdict = ledger.compare(running.query(NUMBERED_SQL))
@@ -90,8 +91,8 @@ class _Filler:
         self._random = random.Random(20)
 
     def next_payload(self) -> bytes:
-        """Return a batch of 50 spans with 2 KB of random letters, entered as sent."""
-        noise = "".join(self._random.choices(string.ascii_letters, k=2000))
+        """Return a batch with random letters, other ones each time, entered as sent."""
+        noise = "".join(self._random.choices(string.ascii_letters, k=NOISE_BYTES))
         payload = numbered_spans("filler", self._first, BATCH, noise=noise)
         self._ledger.sent |= {("filler", self._first + offset) for offset in range(BATCH)}
         self._first += BATCH

@@ -70,6 +70,7 @@ def _lane(root: Path, cache: Path, kills: int, chance: random.Random) -> Verdict
             for number in range(kills):
                 acked = len(load.ledger.acked)
                 if number % 10 != 9:  # every tenth is killed wherever its start has got to
+                    sidecar.await_ready()
                     load.await_that(lambda ledger, before=acked: len(ledger.acked) > before)
                 # The moment of the kill is the point: there is no event to wait for.
                 threading.Event().wait(chance.uniform(0, LONGEST_LIFE_S))

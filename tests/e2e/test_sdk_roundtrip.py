@@ -206,8 +206,8 @@ def _assert_events(running: Sidecar, parent: ReadableSpan, child: ReadableSpan) 
 def _assert_link(running: Sidecar) -> None:
     (row,) = running.query(
         """
-        SELECT len(links) AS count, lower(hex(links[1].trace_id)) AS trace_id,
-               lower(hex(links[1].span_id)) AS span_id, links[1].attributes['why'] AS why,
+        SELECT len(links) AS count, links[1].trace_id AS trace_id,
+               links[1].span_id AS span_id, links[1].attributes['why'] AS why,
                links[1].attributes['attempt'] AS attempt,
                links[1].non_string_types['attempt'] AS attempt_type
         FROM spans WHERE kind = 'SERVER'

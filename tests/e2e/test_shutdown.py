@@ -33,27 +33,31 @@ def test_sigterm_under_load_drains_and_exits_with_0(sidecar: Callable[..., Sidec
     assert running.metric("clearspan_spans_replayed_total") == 0
 
 
-def test_spans_waiting_for_a_sampling_decision_survive_a_restart(
+def test_spans_waiting_for_a_sampling_decision_survive_restarts(
     sidecar: Callable[..., Sidecar],
 ) -> None:
-    """Scenario: traces that tail sampling still holds back when SIGKILL comes, then a clean end.
+    """Scenario: traces held back by tail sampling meet SIGKILL, then SIGTERM, then their decision.
 
-    Guarantees: they are taken up again from the journal, decided at shutdown and stored once.
+    Guarantees: they stay in the journal until decided, over any end, and are then stored once.
     """
-    running = sidecar(
+    options = (
         "service.pipelines.traces.processors=[redaction, tail_sampling]",
-        "processors.tail_sampling.decision_wait=1h",
+        "processors.tail_sampling.policies=[{name: all, type: always_sample}]",
+        "exporters.lake.flush_interval=100ms",
     )
-    with GrpcClient(running.grpc_endpoint) as client:
+    patient = sidecar(*options, "processors.tail_sampling.decision_wait=1h")
+    with GrpcClient(patient.grpc_endpoint) as client:
         assert client.export(numbered_spans("pending", 0, 40)).ok
-    assert running.metric("clearspan_spans_pending") == 40
-    running.sigkill()
-    running.start()
-    assert running.metric("clearspan_spans_replayed_total") == 40
-    assert running.sigterm() == 0, running.log[-4000:]
-    rows = running.query(NUMBERED_SQL)
-    assert len(rows) == 40
-    assert {row["copies"] for row in rows} == {1}
+    patient.sigkill()
+    patient.start()
+    assert patient.metric("clearspan_spans_replayed_total") == 40
+    assert patient.metric("clearspan_spans_pending") == 40
+    assert patient.sigterm() == 0, patient.log[-4000:]
+    assert patient.query(NUMBERED_SQL) == []
+    decided = sidecar(*options, "processors.tail_sampling.decision_wait=100ms")
+    rows = decided.query_until(NUMBERED_SQL, rows=40)
+    assert [row["copies"] for row in rows] == [1] * 40
+    assert decided.metric("clearspan_spans_stored_total") == 40
 
 
 def test_second_sigterm_exits_at_once(sidecar: Callable[..., Sidecar], tmp_path: Path) -> None:

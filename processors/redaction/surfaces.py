@@ -108,14 +108,14 @@ def _may_hold_text(kind: pa.DataType) -> bool:
     )
 
 
-_COLUMNS: Final = tuple(
-    dict.fromkeys(
-        [
-            *(path[0] for path in surfaces()),
-            *(field.name for field in s.SPAN_SCHEMA if pa.types.is_binary(field.type)),
-        ]
-    )
-)
+_COLUMNS: Final = frozenset(path[0] for path in surfaces()) | {
+    field.name for field in s.SPAN_SCHEMA if pa.types.is_binary(field.type)
+}
+_EMPTY: Final[Mapping[str, pa.Array]] = {
+    field.name: pa.array([], field.type).values
+    for field in s.SPAN_SCHEMA
+    if pa.types.is_list(field.type) or pa.types.is_map(field.type)
+}
 
 
 @dataclass(slots=True)
@@ -134,15 +134,20 @@ class Surfaces:
     def of(batch: SpanBatch) -> Surfaces:
         """Collect them; arrays that share buffers with other data are copied first."""
         found = Surfaces({}, [], [], [])
-        for name in _COLUMNS:
-            column = batch.column(name)
+        batches = batch.table.combine_chunks().to_batches()
+        arrays = batches[0].columns if batches else []
+        for name, column in zip(s.SPAN_SCHEMA.names, arrays, strict=False):
+            if name not in _COLUMNS:
+                continue
             if column.null_count == len(column) and pa.types.is_string(column.type):
                 if _holds_bytes(column):
                     found.columns[name] = pa.nulls(len(column), column.type)
                 continue
+            if name in _EMPTY and not column.offset and not len(column.values):
+                # rather than look through the buffers of nothing, put nothing in their place
+                found.columns[name] = _over(column, _EMPTY[name])
+                continue
             exact = column if _is_exact(column) else _copied(column)
-            if exact is not column:
-                found.columns[name] = exact
             found._collect((name,), exact, ())
             found.columns[name] = exact
         return found

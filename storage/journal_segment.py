@@ -11,7 +11,7 @@ import re
 import struct
 import zlib
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, cast
 
 import pyarrow as pa
 
@@ -75,7 +75,7 @@ class Segment:
 
     def header(self) -> bytes:
         """Return the bytes a segment starts with."""
-        schema = self.schema.serialize().to_pybytes()
+        schema: bytes = self.schema.serialize().to_pybytes()
         head = _HEADER.pack(_FILE_MAGIC, SEGMENT_VERSION, len(schema), self.magic) + schema
         return head + _CRC.pack(zlib.crc32(head))
 
@@ -169,7 +169,7 @@ def _read_header(segment: Segment, data: memoryview) -> int | None:
     if len(data) < _HEADER.size:
         return None
     magic, version, schema_bytes, frame_magic = _HEADER.unpack_from(data)
-    end = _HEADER.size + schema_bytes
+    end: int = _HEADER.size + schema_bytes
     if magic != _FILE_MAGIC or frame_magic != segment.magic or len(data) < end + _CRC.size:
         return None
     if _CRC.unpack_from(data, end)[0] != zlib.crc32(data[:end]) or version != SEGMENT_VERSION:
@@ -183,7 +183,7 @@ def _read_header(segment: Segment, data: memoryview) -> int | None:
 
 def _resync(segment: Segment, data: memoryview, start: int) -> int:
     """Return where the next good frame starts, the end of the data if there is none."""
-    content = data.obj
+    content = cast("bytes", data.obj)
     position = content.find(segment.magic, start)
     while position >= 0:
         try:

@@ -165,4 +165,5 @@ def empty_file(table: str) -> bytes:
     """Return a Parquet file with the table's columns and no rows."""
     sink = pa.BufferOutputStream()
     pq.write_table(TABLES[table].empty_table(), sink, store_schema=False)
-    return sink.getvalue().to_pybytes()
+    content: bytes = sink.getvalue().to_pybytes()
+    return content

@@ -1,8 +1,7 @@
 """Secrets: what they look like, each rule cutting only the secret.
 
-Prefixes and lengths are the issuers' own, as published in their documentation and in the rules of
-gitleaks (MIT licence, Copyright (c) 2019 Zachary Rice). The ends are looser than there, because in
-a span a secret is often followed by ``&``, ``,`` or ``)``.
+Prefixes are the issuers' own; lengths are lower bounds, and nothing is asked of what follows,
+because in a span a secret is often followed by ``&``, ``,`` or ``)``.
 """
 
 from __future__ import annotations

@@ -19,8 +19,10 @@ import pyarrow.compute as pc
 from collector.model import schema as s
 from collector.model.telemetry import REDACTION_CACHE, REDACTIONS
 from processors.redaction.cache import UNKNOWN
+from processors.redaction.encoded import Encoded, int32_array
 from processors.redaction.keys import SCAN, KeyClass, KeyKind
 from processors.redaction.surfaces import Leaf, Surfaces
+from processors.redaction.unique_keys import keep_keys_apart
 from processors.redaction.verdict import Verdict
 
 if TYPE_CHECKING:
@@ -34,52 +36,6 @@ if TYPE_CHECKING:
     from processors.redaction.redactor import Redactor
 
 _BYTES_TAG: Final = "bytes"
-
-
-class _Encoded:
-    """The strings of several leaves as positions in one dictionary, and their replacements."""
-
-    def __init__(self, leaves: Sequence[Leaf]) -> None:
-        chunks = pa.chunked_array([leaf.array for leaf in leaves], pa.string())
-        encoded = chunks.dictionary_encode().chunks
-        self.leaves = leaves
-        self.dictionary: pa.Array = encoded[-1].dictionary if encoded else pa.array([], pa.string())
-        self.unseen = len(self.dictionary)
-        # -1 is null
-        codes = [_codes(chunk.indices) for chunk in encoded]
-        self.codes = np.concatenate(codes) if codes else np.empty(0, np.int32)
-        self.starts = np.cumsum([0, *(len(leaf.array) for leaf in leaves)])
-        self.strings: list[str] = self.dictionary.to_numpy(zero_copy_only=False).tolist()
-        self.added: list[str] = []
-
-    def add(self, text: str) -> int:
-        """Give a replacement its place behind the dictionary and return that."""
-        self.added.append(text)
-        return self.unseen + len(self.added) - 1
-
-    def rebuilt(self, changed: NDArray[np.bool_]) -> dict[tuple[str, ...], pa.Array]:
-        """Return new arrays, by path, for the leaves in which a position changed."""
-        # null is the last of the dictionary, so that codes need no mask
-        dictionary = pa.concat_arrays([self.dictionary, pa.array([*self.added, None], pa.string())])
-        null = len(dictionary) - 1
-        arrays = {}
-        for leaf, start, end in zip(self.leaves, self.starts, self.starts[1:], strict=False):
-            if changed[start:end].any():
-                codes = self.codes[start:end]
-                codes = np.where(codes < 0, np.int32(null), codes)
-                arrays[leaf.path] = dictionary.take(_int32(codes))
-        return arrays
-
-
-def _int32(values: NDArray[np.int32]) -> pa.Array:
-    """Wrap without a copy (``pa.array`` looks for pandas each time: 0.15 ms where it is absent)."""
-    return pa.Array.from_buffers(pa.int32(), len(values), [None, pa.py_buffer(values)])
-
-
-def _codes(indices: pa.Array) -> NDArray[np.int32]:
-    filled = indices.fill_null(-1) if indices.null_count else indices
-    codes: NDArray[np.int32] = filled.to_numpy()
-    return codes
 
 
 class BatchRedaction:
@@ -102,28 +58,33 @@ class BatchRedaction:
         own_keys = [leaf for leaf in keys if not leaf.is_tagging]
         tag_keys = [leaf for leaf in keys if leaf.is_tagging]
         rest = [leaf for leaf in found.leaves if not leaf.is_key and not leaf.is_value]
-        key_side = _Encoded([*own_keys, *tag_keys])
-        value_side = _Encoded([*values, *rest])
+        key_side = Encoded([*own_keys, *tag_keys])
+        value_side = Encoded([*values, *rest])
         special = self._special(key_side, value_side, found)
         columns: dict[str, pa.Array] = {}
         replaced: dict[tuple[str, ...], pa.Array] = {}
         counts = np.zeros(len(batch), np.int64)
-        for side, exempt in ((key_side, None), (value_side, special)):
-            changed = self._redact(side, exempt)
-            if changed is not None:
-                replaced |= side.rebuilt(changed)
-                _count(side, changed, counts)
+        changed = self._redact(value_side, special)
+        if changed is not None:
+            replaced |= value_side.rebuilt(changed)
+            _count(value_side, changed, counts)
+        before = key_side.codes
+        changed = self._redact(key_side, None)
+        if changed is not None:
+            _count(key_side, changed, counts)
+        if keep_keys_apart(key_side, before) or changed is not None:
+            replaced |= key_side.rebuilt(key_side.codes != before)
         for leaf, wrong, emptied in found.stray_ids():
             replaced[leaf.path] = emptied
             counts += np.bincount(leaf.rows(wrong), minlength=len(counts))
         columns |= found.rebuilt(replaced)
-        columns[s.REDACTION_COUNT] = _int32(counts.astype(np.int32))
+        columns[s.REDACTION_COUNT] = int32_array(counts.astype(np.int32))
         columns[s.REDACTION_VERSION] = pa.repeat(self._redactor.version, len(batch))
         self._report()
         return batch.replace(columns)
 
     def _special(
-        self, key_side: _Encoded, value_side: _Encoded, found: Surfaces
+        self, key_side: Encoded, value_side: Encoded, found: Surfaces
     ) -> dict[KeyClass, NDArray[np.int64]]:
         """Return, by class, the positions on the value side whose key makes them special."""
         classes = list(map(self._redactor.keys.classify, key_side.strings))
@@ -143,7 +104,7 @@ class BatchRedaction:
         return special
 
     def _redact(
-        self, side: _Encoded, special: dict[KeyClass, NDArray[np.int64]] | None
+        self, side: Encoded, special: dict[KeyClass, NDArray[np.int64]] | None
     ) -> NDArray[np.bool_] | None:
         """Judge the side's strings and set new codes; return which positions changed."""
         original = side.codes.copy() if special else side.codes
@@ -165,7 +126,7 @@ class BatchRedaction:
         return changed
 
     def _judge_plain(
-        self, side: _Encoded, plain: NDArray[np.bool_] | None
+        self, side: Encoded, plain: NDArray[np.bool_] | None
     ) -> NDArray[np.int32] | None:
         """Judge the dictionary (of positions in ``plain``); return code -> new code, if any."""
         strings = side.strings
@@ -184,7 +145,7 @@ class BatchRedaction:
         return mapping
 
     def _judge_special(
-        self, side: _Encoded, key_class: KeyClass, positions: NDArray[np.int64]
+        self, side: Encoded, key_class: KeyClass, positions: NDArray[np.int64]
     ) -> NDArray[np.int32]:
         """Judge the strings at these positions under their key's class; return their new codes."""
         distinct, inverse = np.unique(side.codes[positions], return_inverse=True)
@@ -244,7 +205,7 @@ class BatchRedaction:
             self._telemetry.add(REDACTIONS, amount, entity)
 
 
-def _count(side: _Encoded, changed: NDArray[np.bool_], counts: NDArray[np.int64]) -> None:
+def _count(side: Encoded, changed: NDArray[np.bool_], counts: NDArray[np.int64]) -> None:
     """Add the changed strings of each row; a key that also stands beside a type tag counts once."""
     for leaf, start, end in zip(side.leaves, side.starts, side.starts[1:], strict=False):
         positions = np.flatnonzero(changed[start:end])
@@ -252,7 +213,7 @@ def _count(side: _Encoded, changed: NDArray[np.bool_], counts: NDArray[np.int64]
             counts += np.bincount(leaf.rows(positions), minlength=len(counts))
 
 
-def _binary_positions(key_side: _Encoded, found: Surfaces) -> NDArray[np.int64] | None:
+def _binary_positions(key_side: Encoded, found: Surfaces) -> NDArray[np.int64] | None:
     """Return the value-side positions of values that are base64 of bytes, None if there are none.
 
     A value is one if a type tag says so under the same key in the same map.
@@ -260,27 +221,24 @@ def _binary_positions(key_side: _Encoded, found: Surfaces) -> NDArray[np.int64] 
     tags = pa.chunked_array([leaf.array for leaf in found.tags], pa.string())
     if pc.index(tags, _BYTES_TAG).as_py() < 0:
         return None
-    starts = dict(zip((leaf.path for leaf in key_side.leaves), key_side.starts, strict=False))
-    leaves = {leaf.path: leaf for leaf in key_side.leaves}
+    owners = {leaf.tags_path: leaf for leaf in key_side.leaves if not leaf.is_tagging}
+    tag_leaves = {leaf.path: leaf for leaf in key_side.leaves if leaf.is_tagging}
     positions = []
     for tag in found.tags:
         tagged = np.flatnonzero(pc.equal(tag.array, _BYTES_TAG).fill_null(False).to_numpy(False))
-        tag_keys = (*tag.path[:-1], "key")
-        own = (*tag.path[:-2], tag.path[-2].replace("non_string_types", "attributes"), "key")
-        if not len(tagged) or own not in leaves:
-            continue
-        here = _entry_ids(leaves[tag_keys], starts[tag_keys], key_side)[tagged]
-        there = _entry_ids(leaves[own], starts[own], key_side)
-        positions.append(np.flatnonzero(np.isin(there, here)) + starts[own])
+        path = (*tag.path[:-1], "key")
+        if len(tagged) and path in owners:
+            here = _entry_ids(tag_leaves[path], key_side)[tagged]
+            there = _entry_ids(owners[path], key_side)
+            positions.append(
+                np.flatnonzero(np.isin(there, here)) + key_side.place(owners[path]).start
+            )
     return np.concatenate(positions) if positions else None
 
 
-def _entry_ids(leaf: Leaf, start: int, side: _Encoded) -> NDArray[np.int64]:
+def _entry_ids(leaf: Leaf, side: Encoded) -> NDArray[np.int64]:
     """Return for each map entry one number that stands for its map and its key."""
-    count = len(leaf.array)
-    offsets = leaf.parents[-1]
-    maps = np.searchsorted(offsets, np.arange(count), side="right") - 1
-    return maps * (side.unseen + 1) + side.codes[start : start + count]
+    return leaf.maps() * side.unseen + side.codes[side.place(leaf)]
 
 
 def _mark_binary(special: dict[KeyClass, NDArray[np.int64]], binary: NDArray[np.int64]) -> None:

@@ -65,6 +65,16 @@ class Leaf:
         """Whether this belongs to a map of type tags, whose keys repeat those of the values."""
         return len(self.path) > 1 and self.path[-2].endswith(_TYPE_TAG_MAPS)
 
+    @property
+    def tags_path(self) -> Path:
+        """Where the type tags of this map's values stand."""
+        return (*self.path[:-2], self.path[-2].replace("attributes", _TYPE_TAG_MAPS), "key")
+
+    def maps(self) -> NDArray[np.int64]:
+        """Return for each entry of a map the number of its map."""
+        offsets = self.parents[-1]
+        return np.repeat(np.arange(len(offsets) - 1), np.diff(offsets))
+
     def rows(self, positions: NDArray[np.int64], *, up_to: int = 0) -> NDArray[np.int64]:
         """Return the batch row of each position (or its place ``up_to`` levels below a row)."""
         for offsets in reversed(self.parents[up_to:]):

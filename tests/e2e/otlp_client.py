@@ -174,13 +174,14 @@ class Load:
     """Clients that send numbered spans until told to stop; a refused batch is not sent again."""
 
     def __init__(self, endpoint: str, *, clients: int = 2, batch: int = 25) -> None:
-        """Prepare the clients; nothing is sent yet."""
+        """Prepare the clients, whose names no other load has; nothing is sent yet."""
+        self.name = secrets.token_hex(4)
         self.ledger = Ledger()
         self._lock = threading.Lock()
         self._stop = threading.Event()
         self._moved = threading.Condition(self._lock)
         self._threads = [
-            threading.Thread(target=self._send, args=(endpoint, f"client-{number}", batch))
+            threading.Thread(target=self._send, args=(endpoint, f"{self.name}-{number}", batch))
             for number in range(clients)
         ]
 

@@ -51,9 +51,9 @@ def neighbours(running: Sidecar) -> Iterator[Load]:
         load.await_that(lambda ledger: len(ledger.acked) > seen)
     assert running.health("/live") == HTTP_OK
     assert not load.ledger.refusals
-    rows = running.query_until(NUMBERED_SQL, rows=len(load.ledger.acked))
-    found = {(row["client"], row["sequence"]) for row in rows}
-    assert load.ledger.acked <= found
+    own = f"FROM ({NUMBERED_SQL}) WHERE starts_with(client, '{load.name}')"
+    verdict = load.ledger.compare(running.query_until(own, rows=len(load.ledger.acked)))
+    assert (verdict.lost, verdict.twice, verdict.phantom) == (0, 0, 0), verdict
 
 
 def _by_grpc(running: Sidecar, payload: bytes) -> Reply:

@@ -32,6 +32,11 @@ class KeyClass:
     context: frozenset[str] = frozenset()
     binary: bool = False
 
+    @property
+    def is_whole(self) -> bool:
+        """Whether the key alone decides: the value goes as a whole, whatever is in it."""
+        return self.kind is KeyKind.CREDENTIAL or self.kind is KeyKind.IDENTITY
+
 
 SCAN: Final = KeyClass()
 _MAX_REMEMBERED: Final = 20_000

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
+from json.encoder import encode_basestring
 from operator import is_
 from typing import TYPE_CHECKING, Any, Final
 
-from processors.redaction.keys import SCAN, KeyClass, KeyKind
+from processors.redaction.keys import SCAN, KeyClass
 from processors.redaction.operators import TOO_DEEP
 
 if TYPE_CHECKING:
@@ -77,7 +78,7 @@ class JsonRedactor:
             return self._leaf(value, value, key_class, depth)
         if isinstance(value, list):
             return self._nested(value, key_class, depth)
-        if key_class.kind in {KeyKind.CREDENTIAL, KeyKind.IDENTITY} and value is not None:
+        if key_class.is_whole and value is not None:
             return self._leaf(value, json.dumps(value), key_class, depth)
         return value
 
@@ -110,10 +111,10 @@ class JsonRedactor:
 
     def _inner(self, key: str, outer: KeyClass) -> KeyClass:
         """Return the class of a value under ``key`` inside a value of class ``outer``."""
-        if outer.kind in {KeyKind.CREDENTIAL, KeyKind.IDENTITY}:
+        if outer.is_whole:
             return outer
         own = self.classify(key)
-        if own.kind in {KeyKind.CREDENTIAL, KeyKind.IDENTITY}:
+        if own.is_whole:
             return own
         context = own.context | outer.context
         binary = key == "bytesValue"
@@ -149,4 +150,4 @@ def _quoted(text: str) -> str:
         text.encode()
     except UnicodeEncodeError:  # a lone surrogate came as an escape and must go as one
         return json.dumps(text)
-    return json.dumps(text, ensure_ascii=False)
+    return encode_basestring(text)

@@ -43,6 +43,8 @@ _WORDS: Final = re.compile(r"[^\W\d_]+")
 _LIFT: Final = 0.35
 _LIFTED_AT_LEAST: Final = 0.4
 _RULES_VERSION: Final = 1
+_SHORT: Final = 64
+_MAX_REMEMBERED: Final = 4096
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +68,10 @@ class _Trail:
 
 
 class Redactor:
-    """Finds and replaces; holds no state about the strings it saw. One thread at a time."""
+    """Finds and replaces; of what it saw it keeps short clean leaves of JSON only.
+
+    One thread at a time.
+    """
 
     def __init__(self, settings: RedactionSettings, *, screened: bool = True) -> None:
         """Load the recognizers and build the screen; without one every rule runs on every string.
@@ -91,6 +96,7 @@ class Redactor:
             if screened
             else None
         )
+        self._unsuspicious: set[str] = set()
         self._all_marks = [*range(len(self._detectors.rules)), LOOK_CLOSER]
         self.version = self._version(settings)
 
@@ -182,7 +188,21 @@ class Redactor:
         return TOO_DEEP
 
     def _judge_leaf(self, text: str, key_class: KeyClass, depth: int) -> Verdict | None:
+        if key_class is SCAN and not self._is_suspicious(text):
+            return None
         return self._judge(text, key_class, depth, _Trail())
+
+    def _is_suspicious(self, text: str) -> bool:
+        """Tell whether a leaf has to be judged; remembers short ones like roles, keys and types."""
+        if text in self._unsuspicious:
+            return False
+        if self._detectors.blind or self._marks(text):
+            return True
+        if len(text) <= _SHORT:
+            if len(self._unsuspicious) >= _MAX_REMEMBERED:
+                self._unsuspicious.clear()
+            self._unsuspicious.add(text)
+        return False
 
     def _marks(self, text: str) -> list[int]:
         return self._all_marks if self._screen is None else self._screen.marks(text)

@@ -36,6 +36,8 @@ _PREFILTER: Final = (
     | hs.HS_FLAG_SINGLEMATCH
     | hs.HS_FLAG_ALLOWEMPTY
 )
+# With 3 % of the strings marked, 8 at a time take a third of the calls.
+_SCANNED_TOGETHER: Final = 8
 _PERCENT: Final = r"%[0-9A-Fa-f]{2}"
 _BACKSLASH: Final = r"\\"
 _EXPONENT: Final = r"(?:^|[^\w.\-])\d\.?\d{0,18}[eE]\+?\d{1,2}(?:$|[^\w.\-])"
@@ -74,7 +76,7 @@ class Screen:
         ]
         if always_json:
             expressions.append(
-                _Expression(r"^\s*[\[{]", r"^\s*[\[{]", LOOK_CLOSER, hs.HS_FLAG_SINGLEMATCH),
+                _Expression(r"^\s*[\[{]", r"^\s*[\[{]", LOOK_CLOSER, _PREFILTER),
             )
         expressions.append(_Expression(_SEPARATORS, _SEPARATORS, _CONTROL, _PREFILTER))
         self._always: list[int] = []
@@ -96,20 +98,24 @@ class Screen:
             _log.warning("pattern runs on every string", rule=rules[mark].pattern.name)
 
     def suspicious(self, texts: list[str]) -> list[bool]:
-        """Tell for each text whether anything is marked. A loop over strings not seen before."""
+        """Tell for each text whether anything is marked.
+
+        Most texts are clean, and a call costs as much as 100 bytes of text, so several are scanned
+        as lines of one text: every expression takes the end of a line for an end of the text.
+        """
         if self._always:
             return [True] * len(texts)
-        scan = self._plain.scan
-        found: list[int] = []
-        result = []
-        for text in texts:
-            if text.isascii():
-                scan(text.encode(), _collect, 0, found)
-            else:
-                found = self.marks(text)
-            result.append(bool(found))
-            if found:
-                found = []
+        result: list[bool] = []
+        for first in range(0, len(texts), _SCANNED_TOGETHER):  # over strings not seen before
+            block = texts[first : first + _SCANNED_TOGETHER]
+            found: list[int] = []
+            lines = "\n".join(block)
+            if lines.isascii():
+                self._plain.scan(lines.encode(), _collect, context=found)
+                if not found:
+                    result += [False] * len(block)
+                    continue
+            result += [bool(self.marks(text)) for text in block]
         return result
 
     def marks(self, text: str) -> list[int]:

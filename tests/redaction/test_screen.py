@@ -12,13 +12,13 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from config.settings import RedactionSettings
+from processors.redaction.redactor import Redactor
 from processors.redaction.screen_store import load_or_compile
 from processors.redaction.weaken import UnscreenableError, weaken
 
 if TYPE_CHECKING:
     from pathlib import Path
-
-    from processors.redaction import Redactor
 
 STRINGS: Final = 22_000
 PIECES: Final = [
@@ -67,6 +67,25 @@ def test_screened_is_unscreened(redactor: Redactor, unscreened: Redactor) -> Non
         assert redactor.redact_text(text) == expected
         redacted += expected.text != text
     assert STRINGS * 0.3 < redacted < STRINGS
+
+
+@pytest.mark.parametrize("always_json", [False, True])
+def test_strings_scanned_together_are_marked_as_each_alone(*, always_json: bool) -> None:
+    """Scenario: the same strings, in every neighbourhood a shuffle makes.
+
+    Guarantees: exactly the strings are suspicious that have a mark of their own.
+    """
+    ignored = ["internal.*"] if always_json else []
+    screen = Redactor(RedactionSettings(ignored_keys=ignored, credential_keys=ignored))._screen
+    assert screen is not None
+    strings = [*PIECES, *_strings()]
+    alone = {text: bool(screen.marks(text)) for text in strings}
+    assert len(strings) * 0.3 < sum(alone.values()) < len(strings) * 0.95
+    for seed in range(3):
+        # sorted by their mark, whole blocks are clean; shuffled, few are
+        random.Random(seed).shuffle(strings)
+        for order in (strings, sorted(strings, key=alone.__getitem__)):
+            assert screen.suspicious(order) == [alone[text] for text in order]
 
 
 @pytest.mark.parametrize("key", ["ssn", "note"])

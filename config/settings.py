@@ -260,7 +260,7 @@ class BatchingSettings(Settings):
     """How requests that arrive together are worked on together."""
 
     max_wait: Duration = Field(
-        0.06,
+        0.05,
         le=1,
         description="Longest wait for more requests while small ones keep coming.",
     )

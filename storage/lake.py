@@ -73,6 +73,7 @@ class Lake:
         self._buffer: list[pa.Table] = []
         self._pending_spans = self._pending_bytes = 0
         self._has_failed = False
+        self._is_trimmed = True
         self._owner = DirectoryLock(path)
         try:
             opened = self._open()
@@ -207,12 +208,17 @@ class Lake:
         return list(self._manifest.state.files.values())
 
     def _tick(self) -> None:
-        """Flush if there are rows; if batches were only settled, not more often than need be."""
+        """Flush if there are rows; if batches were only settled, not more often than need be.
+
+        What flushes needed for a moment is handed back when there are no rows any more.
+        """
         waited = self._environment.monotonic() - self._last_commit
         if self._buffer or (self._settled > self._durably_settled and waited >= _SETTLED_ONLY_S):
             self.flush()
-            # or what a flush needed for a moment stays with the process: 70 MB at 20k spans
+            self._is_trimmed = False
+        elif not self._is_trimmed:
             pa.default_memory_pool().release_unused()
+            self._is_trimmed = True
 
     def _commit(self, tables: list[pa.Table], settled: int) -> bool:
         started = self._environment.monotonic()

@@ -19,7 +19,6 @@ import structlog
 from collector.health import health_app
 from collector.intake import IntakeQueue
 from collector.logs import configure_logging
-from collector.memory import set_up_allocation
 from collector.metrics.exposition import metrics_app
 from collector.metrics.golden_signals import GoldenSignals
 from collector.metrics.telemetry import PrometheusTelemetry
@@ -56,7 +55,6 @@ def run(settings: ClearspanSettings) -> int:
         ConfigError: A user's processor cannot be made.
     """
     configure_logging(settings.service.telemetry.logs)
-    set_up_allocation()
     stopping = threading.Event()
     _on_signals(stopping)
     sidecar = Sidecar(settings)

@@ -14,6 +14,7 @@ from typing import Annotated, Final, Literal
 
 import typer
 
+from collector.memory import set_up_allocation
 from collector.model.errors import ClearspanError, ConfigError, StartupError
 
 _CANNOT_START: Final = 2
@@ -86,6 +87,7 @@ def _root(
 @app.command()
 def run(config: ConfigFiles = None, overrides: Overrides = None) -> None:
     """Run the sidecar until SIGTERM or Ctrl-C; needs no configuration."""
+    set_up_allocation()
     from config.loader import load_settings  # noqa: PLC0415 - see module docstring
 
     settings = load_settings(config or [], overrides or [], os.environ)

@@ -30,8 +30,8 @@ if TYPE_CHECKING:
 _CLASS_DIVISORS: Final = (64, 8, 1)
 _MOST_INPUTS: Final = 128
 _OVERSHOOT: Final = 1.25
-# What a merge holds in memory, beside one piece: at 1.5 kB a row (LLM spans) 11,000 rows.
-_GROUP_BYTES: Final = 16 * 2**20
+# What a merge holds in memory, beside one piece: at 1.5 kB a row (LLM spans) 8,000 rows.
+_GROUP_BYTES: Final = 12 * 2**20
 _READ_ROWS: Final = 1024
 
 

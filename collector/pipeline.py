@@ -117,6 +117,7 @@ class Pipeline:
         self._telemetry = telemetry
         self._last_seq = 0
         self._in_work = 0
+        self._deciding: int | None = None
         self._beat = _Beat()
         self._worker = threading.Thread(target=self._run, name="pipeline", daemon=True)
         telemetry.sample(t.QUEUE_SIZE, lambda: intake.in_flight_bytes, "lake")
@@ -156,8 +157,12 @@ class Pipeline:
 
     @property
     def pending_spans(self) -> int:
-        """Spans that are journalled and not yet handed to the store."""
-        return self._in_work + self._parts.sampler.pending_spans
+        """Spans that are journalled and not yet handed to the store.
+
+        On their way from the sampler to the store they still count: 0 means that all are there.
+        """
+        deciding = self._deciding
+        return self._in_work + self._parts.sampler.pending_spans if deciding is None else deciding
 
     def _run(self) -> None:
         next_tick = 0.0
@@ -229,19 +234,30 @@ class Pipeline:
     def _sample(self, batch: SpanBatch) -> None:
         """Let the sampler decide; when it cannot, the spans are kept."""
         self._last_seq = int(batch.column(BATCH_SEQ)[-1].as_py())
-        try:
-            sampled = self._parts.sampler.offer(batch)
-        except Exception as error:  # noqa: BLE001 - fail soft: an undecidable batch is kept
-            _log.error("sampling decision failed", error=type(error).__name__)
-            sampled = Sampled(keep_all(batch, "sampler_failed"))
-        self._settle(sampled)
-        self._in_work = 0
+        with self._counting():
+            try:
+                sampled = self._parts.sampler.offer(batch)
+            except Exception as error:  # noqa: BLE001 - fail soft: an undecidable batch is kept
+                _log.error("sampling decision failed", error=type(error).__name__)
+                sampled = Sampled(keep_all(batch, "sampler_failed"))
+            self._settle(sampled)
+            self._in_work = 0
 
     def _settle_due(self) -> None:
+        with self._counting():
+            try:
+                self._settle(self._parts.sampler.due())
+            except Exception as error:  # noqa: BLE001 - undecided rows stay pending, in the journal
+                _log.error("sampling decision failed", error=type(error).__name__)
+
+    @contextmanager
+    def _counting(self) -> Iterator[None]:
+        """Let ``pending_spans`` stand still while spans go from the sampler to the store."""
+        self._deciding = self.pending_spans
         try:
-            self._settle(self._parts.sampler.due())
-        except Exception as error:  # noqa: BLE001 - undecided rows stay pending, and in the journal
-            _log.error("sampling decision failed", error=type(error).__name__)
+            yield
+        finally:
+            self._deciding = None
 
     def _settle(self, sampled: Sampled) -> None:
         """Hand kept spans to the store, and say up to where the journal is decided."""

@@ -26,7 +26,7 @@ from config.settings import BatchingSettings, OtlpLimits
 from tests.otlp.messages import plain_span, small_request
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from collector.model.batch import SpanBatch
     from collector.model.errors import RetryableError
@@ -48,6 +48,8 @@ class Recorder:
         self.sampler_fails = False
         self.held: list[SpanBatch] = []
         self.hold = False
+        self.pending_at_store: list[int] = []
+        self.count_pending: Callable[[], int] = int
 
     def process(self, batch: SpanBatch) -> SpanBatch:
         """Stand where redaction stands; fails on the poisonous span."""
@@ -88,8 +90,10 @@ class Recorder:
         return Sampled(keep_all(batch, "test"))
 
     def due(self) -> Sampled:
-        """Nothing comes by time."""
-        return Sampled(keep_all(Decoder(OtlpLimits(), lambda: 0).decode([]).batch, ""))
+        """Nothing comes by time, unless what is held is to be let go."""
+        held = self.held.pop() if self.held and not self.hold else None
+        batch = Decoder(OtlpLimits(), lambda: 0).decode([]).batch if held is None else held
+        return Sampled(keep_all(batch, ""))
 
     drain = due
 
@@ -107,6 +111,7 @@ class Recorder:
         """Store."""
         if len(batch):
             self.order.append("store")
+            self.pending_at_store.append(self.count_pending())
             self.stored.append(batch)
         self.settled.append(settled_through)
 
@@ -131,6 +136,7 @@ class Rig:
         )
         intake = IntakeQueue(1 << 20, BatchingSettings())
         self.pipeline = Pipeline(parts, intake, self.telemetry)
+        recorder.count_pending = lambda: self.pipeline.pending_spans
 
     def send(self, *payloads: bytes) -> list[object]:
         """Submit all before the worker runs (one micro-batch); return outcomes or errors."""
@@ -213,3 +219,21 @@ def test_the_journal_is_only_released_up_to_what_is_decided(rig: Rig) -> None:
     rig.send(small_request())
     assert set(rig.parts.settled) == {0}
     assert rig.pipeline.pending_spans == 1
+
+
+def test_spans_are_pending_until_the_store_has_them(rig: Rig) -> None:
+    """Scenario: spans come from the worker's hand, and later from a sampler that held them.
+
+    Guarantees: while the store takes them they still count as pending, so that no reader of the
+    metrics takes them for settled before SQL can find them.
+    """
+    rig.send(small_request(plain_span(1)))
+    assert rig.parts.pending_at_store == [1]
+    late = Rig(Recorder())
+    late.parts.hold = True
+    late.send(small_request(plain_span(1), plain_span(2)))
+    assert late.pipeline.pending_spans == 2
+    late.parts.hold = False
+    late.pipeline._settle_due()
+    assert late.parts.pending_at_store == [2]
+    assert late.pipeline.pending_spans == 0

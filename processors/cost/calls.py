@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from collector.model import schema as s
-from processors.cost.names import EMBEDDINGS, PRICED_OPERATIONS, UNPRICED_OPERATIONS
+from processors.cost.names import EMBEDDINGS, PRICED_OPERATIONS
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -65,7 +65,7 @@ def _kind(operation: str | None) -> int:
         return EMBEDDING
     if lowered in PRICED_OPERATIONS:
         return CALL
-    return NO_CALL if lowered in UNPRICED_OPERATIONS or "memory" in lowered else CUSTOM
+    return NO_CALL if lowered in s.NO_CALL_OPERATIONS or "memory" in lowered else CUSTOM
 
 
 def _is_valid(column: pa.Array) -> NDArray[np.bool_]:

@@ -35,18 +35,6 @@ PROVIDER_ALIASES: Final = {
 
 # Calls to a model that are billed for what they report (OT well-known operations).
 PRICED_OPERATIONS: Final = frozenset({"chat", "embeddings", "generate_content", "text_completion"})
-# Operations whose usage is the sum of calls that have spans of their own, or no usage at all.
-UNPRICED_OPERATIONS: Final = frozenset(
-    {
-        "create_agent",
-        "execute_tool",
-        "fetch_response",
-        "invoke_agent",
-        "invoke_workflow",
-        "plan",
-        "retrieval",
-    },
-)
 EMBEDDINGS: Final = "embeddings"
 
 _MODELS: Final = "models/"

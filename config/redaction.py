@@ -6,7 +6,7 @@ from typing import Literal
 
 from pydantic import Field, SecretStr, field_validator
 
-from config.base import Settings
+from config.redaction_keys import KeyPolicySettings
 
 Operator = Literal["replace", "hmac"]
 _LEAST_KEY_BYTES = 16  # shorter keys can be guessed by trying
@@ -16,7 +16,7 @@ def _default_operators() -> dict[str, Operator]:
     return {"DEFAULT": "replace", "IDENTITY": "hmac"}
 
 
-class RedactionSettings(Settings):
+class RedactionSettings(KeyPolicySettings):
     """Removes PII and secrets from every string of a span before anything else sees it."""
 
     entities: tuple[str, ...] = Field(
@@ -47,19 +47,6 @@ class RedactionSettings(Settings):
         description="Key of the hmac operator, at least 16 bytes, from ${env:VAR} or "
         "${file:PATH}. Without one a random key is made at each start, so tokens only join "
         "within one run.",
-    )
-    identity_keys: tuple[str, ...] = Field(
-        (),
-        description="More attribute keys (globs, case ignored) whose whole value is an identity "
-        "and is replaced by its token.",
-    )
-    credential_keys: tuple[str, ...] = Field(
-        (),
-        description="More attribute keys (globs, case ignored) whose whole value is removed.",
-    )
-    ignored_keys: tuple[str, ...] = Field(
-        (),
-        description="Attribute keys (exact) whose values are left as they are.",
     )
     cache_strings: int = Field(
         50_000,

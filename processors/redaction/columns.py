@@ -35,7 +35,8 @@ if TYPE_CHECKING:
     from processors.redaction.cache import Unknown, VerdictCache
     from processors.redaction.redactor import Redactor
 
-_BYTES_TAG: Final = "bytes"
+_BYTES_TAGS: Final = pa.array(["bytes"])
+_SCALAR_TAGS: Final = pa.array(["int", "double", "bool"])
 
 
 class BatchRedaction:
@@ -98,9 +99,18 @@ class BatchRedaction:
             places = np.flatnonzero(numbered)
             for one, number in numbers.items():
                 special[one] = places[numbered[places] == number]
-        binary = _binary_positions(key_side, found)
+        binary = _tagged_positions(key_side, found, _BYTES_TAGS)
         if binary is not None:
             _mark_binary(special, binary)
+        if self._redactor.strings_only:
+            scalar = _tagged_positions(key_side, found, _SCALAR_TAGS)
+            if scalar is not None:
+                _mark_ignored(special, scalar)
+        if self._redactor.keys.span_name.sanitizer:
+            for leaf in value_side.leaves:
+                if leaf.path == (s.NAME,):
+                    place = value_side.place(leaf)
+                    special[self._redactor.keys.span_name] = np.arange(place.start, place.stop)
         return special
 
     def _redact(
@@ -213,19 +223,21 @@ def _count(side: Encoded, changed: NDArray[np.bool_], counts: NDArray[np.int64])
             counts += np.bincount(leaf.rows(positions), minlength=len(counts))
 
 
-def _binary_positions(key_side: Encoded, found: Surfaces) -> NDArray[np.int64] | None:
-    """Return the value-side positions of values that are base64 of bytes, None if there are none.
+def _tagged_positions(
+    key_side: Encoded, found: Surfaces, wanted: pa.StringArray
+) -> NDArray[np.int64] | None:
+    """Return the value-side positions of values with a wanted type, None if there are none.
 
-    A value is one if a type tag says so under the same key in the same map.
+    A value has a type if a type tag says so under the same key in the same map.
     """
     tags = pa.chunked_array([leaf.array for leaf in found.tags], pa.string())
-    if pc.index(tags, _BYTES_TAG).as_py() < 0:
+    if not pc.any(pc.is_in(tags.unique(), wanted)).as_py():
         return None
     owners = {leaf.tags_path: leaf for leaf in key_side.leaves if not leaf.is_tagging}
     tag_leaves = {leaf.path: leaf for leaf in key_side.leaves if leaf.is_tagging}
     positions = []
     for tag in found.tags:
-        tagged = np.flatnonzero(pc.equal(tag.array, _BYTES_TAG).fill_null(False).to_numpy(False))
+        tagged = np.flatnonzero(pc.is_in(tag.array, wanted).to_numpy(zero_copy_only=False))
         path = (*tag.path[:-1], "key")
         if len(tagged) and path in owners:
             here = _entry_ids(tag_leaves[path], key_side)[tagged]
@@ -239,6 +251,17 @@ def _binary_positions(key_side: Encoded, found: Surfaces) -> NDArray[np.int64] |
 def _entry_ids(leaf: Leaf, side: Encoded) -> NDArray[np.int64]:
     """Return for each map entry one number that stands for its map and its key."""
     return leaf.maps() * side.unseen + side.codes[side.place(leaf)]
+
+
+def _mark_ignored(special: dict[KeyClass, NDArray[np.int64]], scalar: NDArray[np.int64]) -> None:
+    """Leave these positions as they are, unless their keys decide."""
+    left = scalar
+    for key_class, positions in list(special.items()):
+        left = np.setdiff1d(left, positions) if key_class.is_whole else left
+        if key_class.kind is KeyKind.SCAN:
+            special[key_class] = np.setdiff1d(positions, scalar)
+    ignored = KeyClass(KeyKind.IGNORED)
+    special[ignored] = np.union1d(special.get(ignored, left), left)
 
 
 def _mark_binary(special: dict[KeyClass, NDArray[np.int64]], binary: NDArray[np.int64]) -> None:

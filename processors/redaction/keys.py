@@ -6,13 +6,20 @@ import re
 from dataclasses import dataclass
 from enum import Enum
 from fnmatch import translate
-from itertools import pairwise
 from typing import TYPE_CHECKING, Final
 
+from processors.redaction.content import content_keys
+from processors.redaction.key_words import HINTS, NO_CONTEXT, WORD, is_credential, is_identity
 from processors.redaction.views import fold
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
+
+    from config.redaction_keys import (
+        KeyPolicySettings,
+        QuerySanitizerSettings,
+        UrlSanitizerSettings,
+    )
 
 
 class KeyKind(Enum):
@@ -21,98 +28,33 @@ class KeyKind(Enum):
     SCAN = "scan"
     IDENTITY = "identity"
     CREDENTIAL = "credential"
+    CONTENT = "content"
+    BLOCKED = "blocked"
     IGNORED = "ignored"
 
 
 @dataclass(frozen=True, slots=True)
 class KeyClass:
-    """A key's kind, the context words in it, and whether its value is base64 of bytes."""
+    """A key's kind, the context words in it, and whether its value is base64 of bytes.
+
+    ``sanitizer`` names the one of ``sanitize.SANITIZERS`` that a scanned value goes through.
+    """
 
     kind: KeyKind = KeyKind.SCAN
     context: frozenset[str] = frozenset()
     binary: bool = False
+    sanitizer: str = ""
 
     @property
     def is_whole(self) -> bool:
         """Whether the key alone decides: the value goes as a whole, whatever is in it."""
-        return self.kind is KeyKind.CREDENTIAL or self.kind is KeyKind.IDENTITY
+        return self.kind is not KeyKind.SCAN and self.kind is not KeyKind.IGNORED
 
 
 SCAN: Final = KeyClass()
 _MAX_REMEMBERED: Final = 20_000
 # Longer names are text that landed in a key; they are scanned, not taken apart.
 _MAX_KEY: Final = 512
-_WORD: Final = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|\d+|[^\W\d_]+")
-
-# Parts of a word that make the whole value a credential wherever they stand.
-_SECRET_PARTS: Final = ("password", "passwd", "passphrase", "passwort", "secret", "apikey")
-_SECRET_WORDS: Final = frozenset(
-    {
-        "pwd", "passcode", "credential", "credentials", "authorization", "authorisation",
-        "cookie", "cookies", "jwt", "bearer", "authtoken", "accesstoken", "refreshtoken",
-        "idtoken", "sessiontoken", "accesskey", "privatekey", "secretkey", "setcookie",
-        "connectionstring", "connstring",
-    },
-)  # fmt: skip
-_SECRET_PAIRS: Final = frozenset(
-    {
-        ("pass", "word"), ("pass", "phrase"), ("pass", "wd"), ("pass", "code"),
-        ("api", "key"), ("api", "keys"), ("private", "key"), ("access", "key"),
-        ("signing", "key"), ("encryption", "key"), ("account", "key"), ("shared", "key"),
-        ("master", "key"), ("ssh", "key"), ("auth", "key"), ("connection", "string"),
-        ("session", "key"), ("goog", "signature"), ("amz", "signature"), ("hub", "signature"),
-    },
-)  # fmt: skip
-# Said of the thing, not the thing: token.type, api_key_count, authorization.result.
-_DESCRIPTIVE: Final = frozenset(
-    {
-        "type", "types", "count", "counts", "kind", "scheme", "status", "result", "decision",
-        "length", "size", "len", "limit", "budget", "usage", "expiry", "expires", "expired",
-        "expiration", "ttl", "enabled", "required", "valid", "url", "uri", "endpoint", "rate",
-        "cost", "price", "details", "index", "bucket", "per", "latency", "duration", "time",
-        "total", "ratio", "verified", "sent", "provider", "method", "domain",
-    },
-)  # fmt: skip
-# A token counted, not a token held: max_tokens, time_to_first_token, cached_token.
-_COUNTED: Final = frozenset(
-    {
-        "max", "min", "total", "num", "per", "first", "last", "input", "output", "prompt",
-        "completion", "cached", "cache", "reasoning", "usage", "stop", "eos", "bos", "pad",
-        "unk", "special", "each", "every", "audio", "image", "text", "count", "llm",
-    },
-)  # fmt: skip
-_PERSON_NOUNS: Final = frozenset(
-    {
-        "id", "ids", "name", "names", "email", "mail", "login", "uuid", "guid", "handle",
-        "account", "ref", "hash", "fullname", "username", "pseudo",
-    },
-)  # fmt: skip
-_PERSON_WORDS: Final = frozenset(
-    {
-        "username", "userid", "usermail", "enduserid", "surname", "firstname", "lastname",
-        "msisdn", "birthdate", "birthday", "dob",
-    },
-)  # fmt: skip
-_PERSON_PAIRS: Final = frozenset(
-    {
-        ("first", "name"), ("last", "name"), ("given", "name"), ("family", "name"),
-        ("maiden", "name"), ("birth", "date"), ("of", "birth"), ("phone", "number"), ("e", "mail"),
-        ("enduser", "id"), ("enduser", "pseudo"),
-    },
-)  # fmt: skip
-_NOT_PHONES: Final = ("headphone", "microphone", "smartphone", "homophone", "saxophone", "iphone")
-# Users of an operating system or a database are accounts of machines.
-_MACHINE_USERS: Final = frozenset({"process", "db", "host", "os", "container", "k8s", "rpc", "ssh"})
-# Words in keys that say too little there: gen_ai.tool.call.id, http.request.header.*-security.
-_NO_CONTEXT: Final = frozenset({"call", "text", "security", "mobile", "cell", "dial"})
-
-# Every key that is classed contains one of these (a test holds it to that), so JSON text without
-# any of them in a key need not be parsed for its keys.
-_HINTS: Final = (
-    "pass", "pwd", "secret", "credential", "authori", "cookie", "jwt", "bearer", "token",
-    "key", "connection", "connstring", "signature", "user", "mail", "phone", "surname",
-    "first", "last", "given", "family", "maiden", "birth", "dob", "msisdn", "tel",
-)  # fmt: skip
 
 
 class KeyClassifier:
@@ -120,31 +62,34 @@ class KeyClassifier:
 
     def __init__(
         self,
-        *,
-        identity: Iterable[str] = (),
-        credential: Iterable[str] = (),
-        ignored: Iterable[str] = (),
+        settings: KeyPolicySettings,
         context: Iterable[str] = (),
         token: re.Pattern[str] | None = None,
     ) -> None:
-        """Take the user's globs and exact names, and the recognizers' context words.
+        """Take the user's policies, and the recognizers' context words.
 
         ``token`` matches what redaction wrote in a key, which says nothing about the value.
         """
         self._token = token
-        identity, credential = tuple(identity), tuple(credential)
-        self._identity = _globs(identity)
-        self._credential = _globs(credential)
-        self._ignored = frozenset(ignored)
-        self._context = frozenset(context) - _NO_CONTEXT
+        self._identity = _globs(settings.identity_keys)
+        self._credential = _globs(settings.credential_keys)
+        self._ignored = frozenset(settings.ignored_keys)
+        self._ignored_patterns = _any_of(settings.ignored_key_patterns)
+        self._blocked = _any_of(settings.blocked_key_patterns)
+        self._content = content_keys(settings.content_keys) if settings.content != "scan" else None
+        self._sanitizers = _sanitizers(settings)
+        self._context = frozenset(context) - NO_CONTEXT
         self._known: dict[str, KeyClass] = {}
         self._numbers: dict[KeyClass, int] = {}
-        self.has_globs = bool(identity or credential)
+        self.has_globs = bool(
+            settings.identity_keys or settings.credential_keys or settings.blocked_key_patterns,
+        )
+        self.span_name = KeyClass(sanitizer=_span_name_sanitizer(settings))
 
     @property
     def hint(self) -> str:
         """A pattern found in JSON text (without escapes) that may have a classed key."""
-        words = "|".join(_HINTS)
+        words = "|".join(HINTS)
         return (
             rf'(?:{words})[^"]*"\s*:'
             rf'|"(?:key|name)"\s*:\s*"[^"]*(?:{words})'
@@ -165,81 +110,78 @@ class KeyClassifier:
         return known
 
     def classify_nested(self, key: str) -> KeyClass:
-        """Return the class of a key inside a value; ignoring is for attributes only."""
+        """Return the class of a key inside a value.
+
+        Ignoring, content and sanitizing are for attributes only.
+        """
         found = self.classify(key)
-        return SCAN if found.kind is KeyKind.IGNORED else found
+        if found.kind is KeyKind.IGNORED or found.kind is KeyKind.CONTENT:
+            return SCAN
+        return KeyClass(context=found.context) if found.sanitizer else found
+
+    def is_ignored(self, key: str) -> bool:
+        """Tell whether the user wants the key's value as it is."""
+        return key in self._ignored or _found(self._ignored_patterns, key)
 
     def _classify(self, key: str) -> KeyClass:
-        if key in self._ignored:
-            return KeyClass(KeyKind.IGNORED)
         name = fold(key)[:_MAX_KEY]
         if self._token is not None and "<" in name:
             name = self._token.sub(" ", name)
-        if _matches(self._credential, name):
-            return KeyClass(KeyKind.CREDENTIAL)
-        if _matches(self._identity, name):
-            return KeyClass(KeyKind.IDENTITY)
-        words = tuple(word.lower() for word in _WORD.findall(name))
-        if _is_credential(words):
-            return KeyClass(KeyKind.CREDENTIAL)
-        if _is_identity(words, name.lower()):
-            return KeyClass(KeyKind.IDENTITY)
+        words = tuple(word.lower() for word in WORD.findall(name))
+        by_trust = (
+            (KeyKind.IGNORED, self.is_ignored(key)),
+            (KeyKind.BLOCKED, _found(self._blocked, key)),
+            (KeyKind.CREDENTIAL, _matches(self._credential, name)),
+            (KeyKind.IDENTITY, _matches(self._identity, name)),
+            (KeyKind.CREDENTIAL, is_credential(words)),
+            (KeyKind.IDENTITY, is_identity(words, name.lower())),
+            (KeyKind.CONTENT, _matches(self._content, name)),
+        )
+        for kind, applies in by_trust:
+            if applies:
+                return KeyClass(kind)
         context = self._context.intersection(words)
-        return KeyClass(context=context) if context else SCAN
-
-
-def _is_credential(words: tuple[str, ...]) -> bool:
-    if any(part in word for word in words for part in _SECRET_PARTS):
-        return True
-    pairs = set(pairwise(words))
-    if ("pass", "word") in pairs:
-        return True
-    if not words or words[-1] in _DESCRIPTIVE:
-        return False
-    if not _SECRET_WORDS.isdisjoint(words) or not _SECRET_PAIRS.isdisjoint(pairs):
-        return True
-    return _is_token(words)
-
-
-def _is_token(words: tuple[str, ...]) -> bool:
-    """Tell a token held (``token``, ``csrf_token``, ``access_tokens``) from tokens counted."""
-    for position, word in enumerate(words):
-        before = words[position - 1] if position else ""
-        after = words[position + 1] if position + 1 < len(words) else ""
-        if word.endswith("token") and before not in _COUNTED and after not in _DESCRIPTIVE:
-            return True
-        if word == "tokens" and before in {"access", "auth", "refresh", "session", "api"}:
-            return True
-    return False
-
-
-def _is_identity(words: tuple[str, ...], name: str) -> bool:
-    if not words or words[-1] in _DESCRIPTIVE:
-        return False
-    if not _PERSON_WORDS.isdisjoint(words) or any(map(_is_contact, words)):
-        return True
-    pairs = set(pairwise(words))
-    if not _PERSON_PAIRS.isdisjoint(pairs):
-        return True
-    if words[0] in _MACHINE_USERS or name.startswith("user.agent"):
-        return False
-    return (
-        name.startswith("user.")
-        or words[-1] in {"user", "enduser"}
-        or any(first == "user" and second in _PERSON_NOUNS for first, second in pairs)
-    )
-
-
-def _is_contact(word: str) -> bool:
-    if "email" in word or word in {"mail", "mails", "tel"}:
-        return True
-    return "phone" in word and not any(other in word for other in _NOT_PHONES)
+        sanitizer = self._sanitizers.get(key, "")
+        return KeyClass(context=context, sanitizer=sanitizer) if context or sanitizer else SCAN
 
 
 def _globs(globs: tuple[str, ...]) -> re.Pattern[str] | None:
     if not globs:
         return None
     return re.compile("|".join(translate(glob) for glob in globs), re.IGNORECASE)
+
+
+def _any_of(patterns: tuple[str, ...]) -> re.Pattern[str] | None:
+    return re.compile("|".join(f"(?:{pattern})" for pattern in patterns)) if patterns else None
+
+
+def _found(pattern: re.Pattern[str] | None, key: str) -> bool:
+    return pattern is not None and pattern.search(key) is not None
+
+
+def _sanitizers(settings: KeyPolicySettings) -> dict[str, str]:
+    """Return the sanitizer's name by attribute key; the first one that claims a key has it."""
+    database = settings.db_sanitizer
+    sections: dict[str, UrlSanitizerSettings | QuerySanitizerSettings] = {
+        "url": settings.url_sanitizer,
+        "sql": database.sql,
+        "redis": database.redis,
+        "mongo": database.mongo,
+    }
+    chosen: dict[str, str] = {}
+    for name, section in sections.items():
+        for key in section.attributes if section.enabled else ():
+            chosen.setdefault(key, name)
+    return chosen
+
+
+def _span_name_sanitizer(settings: KeyPolicySettings) -> str:
+    url, database = settings.url_sanitizer, settings.db_sanitizer
+    urls = url.enabled and url.sanitize_span_name
+    statements = database.sql.enabled and database.sanitize_span_name
+    if urls and statements:
+        return "span name"
+    return "span name, url" if urls else "span name, sql" if statements else ""
 
 
 def _matches(globs: re.Pattern[str] | None, name: str) -> bool:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
-from json.encoder import encode_basestring
 from operator import is_
 from typing import TYPE_CHECKING, Any, Final
 
+from processors.redaction.json_text import Object, dump, parse
 from processors.redaction.keys import SCAN, KeyClass
 from processors.redaction.operators import TOO_DEEP
 
@@ -17,38 +17,6 @@ if TYPE_CHECKING:
     from processors.redaction.verdict import Verdict
 
 MAX_DEPTH: Final = 64
-
-
-class _Number(str):
-    """A number as it is spelled, so that 1.10 stays 1.10 and no digit is lost."""
-
-    __slots__ = ()
-
-
-class _Object(list[tuple[str, Any]]):
-    """An object with its keys in order, repeated ones too: none may be dropped unseen."""
-
-    __slots__ = ()
-
-
-def looks_like_json(text: str) -> bool:
-    """Tell whether the text may be a JSON object or array."""
-    start = text[:64].lstrip(" \t\n\r")[:1]
-    return start in ("{", "[") or (start == "" and text.lstrip(" \t\n\r")[:1] in ("{", "["))
-
-
-def parse(text: str) -> Any:
-    """Return the parsed object or array.
-
-    Raises ValueError when the text is no JSON and RecursionError when it is nested too deeply.
-    """
-    return json.loads(
-        text,
-        object_pairs_hook=_Object,
-        parse_int=_Number,
-        parse_float=_Number,
-        parse_constant=_Number,
-    )
 
 
 @dataclass(slots=True)
@@ -66,7 +34,7 @@ class JsonRedactor:
         """
         parsed = parse(text)
         redacted = self._value(parsed, key_class, depth)
-        return None if redacted is parsed else _dump(redacted)
+        return None if redacted is parsed else dump(redacted)
 
     def _value(self, value: Any, key_class: KeyClass, depth: int) -> Any:
         """Return the value to write; the very same object where nothing changed."""
@@ -83,7 +51,7 @@ class JsonRedactor:
         return value
 
     def _nested(self, value: list[Any], key_class: KeyClass, depth: int) -> list[Any]:
-        if isinstance(value, _Object):
+        if isinstance(value, Object):
             return self._object(value, key_class, depth)
         items = [self._value(item, key_class, depth + 1) for item in value]
         return value if all(map(is_, items, value)) else items
@@ -95,7 +63,7 @@ class JsonRedactor:
         self.entities.extend(verdict.entities)
         return verdict.text
 
-    def _object(self, value: _Object, outer: KeyClass, depth: int) -> _Object:
+    def _object(self, value: Object, outer: KeyClass, depth: int) -> Object:
         named = _named_value(value)
         pairs: list[tuple[str, Any]] = []
         for key, item in value:
@@ -107,7 +75,7 @@ class JsonRedactor:
         unchanged = all(
             new[0] is old[0] and new[1] is old[1] for new, old in zip(pairs, value, strict=True)
         )
-        return value if unchanged else _Object(pairs)
+        return value if unchanged else Object(pairs)
 
     def _inner(self, key: str, outer: KeyClass) -> KeyClass:
         """Return the class of a value under ``key`` inside a value of class ``outer``."""
@@ -125,29 +93,9 @@ class JsonRedactor:
         return replacement
 
 
-def _named_value(value: _Object) -> str | None:
+def _named_value(value: Object) -> str | None:
     """Return K of ``{"key": K, "value": …}``: OTLP's and many SDKs' way to write an attribute."""
     names = [item for key, item in value if key in {"key", "name", "Key", "Name"}]
     if len(names) == 1 and isinstance(names[0], str):
         return names[0]
     return None
-
-
-def _dump(value: Any) -> str:
-    if isinstance(value, _Number):
-        return str(value)
-    if isinstance(value, str):
-        return _quoted(value)
-    if isinstance(value, _Object):
-        return "{" + ", ".join(f"{_quoted(key)}: {_dump(item)}" for key, item in value) + "}"
-    if isinstance(value, list):
-        return "[" + ", ".join(map(_dump, value)) + "]"
-    return json.dumps(value)
-
-
-def _quoted(text: str) -> str:
-    try:
-        text.encode()
-    except UnicodeEncodeError:  # a lone surrogate came as an escape and must go as one
-        return json.dumps(text)
-    return encode_basestring(text)

@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 
 IDENTITY: Final = "IDENTITY"
 CREDENTIAL: Final = "CREDENTIAL"
+CONTENT: Final = "CONTENT"
+BLOCKED: Final = "BLOCKED"
 REDACTED: Final = "REDACTED"
 REDACTED_WHOLE: Final = f"<{REDACTED}>"
 TOO_DEEP: Final = f"<{REDACTED}:too_deep>"
@@ -39,18 +41,25 @@ class Operators:
         self._key = secret
         self.key_id = hashlib.sha256(b"clearspan key id\0" + secret).hexdigest()[:8]
         self._operators = dict(operators)
-        known = sorted({*entities, *operators, IDENTITY, CREDENTIAL, REDACTED} - {"DEFAULT"})
+        own = {IDENTITY, CREDENTIAL, CONTENT, BLOCKED, REDACTED}
+        known = sorted({*entities, *operators, *own} - {"DEFAULT"})
         names = "|".join(map(re.escape, known))
-        self.token: Final = re.compile(rf"<(?:{names})(?::(?:[0-9a-f]{{{_TOKEN_HEX}}}|too_deep))?>")
+        self.token: Final = re.compile(
+            rf"<(?:(?:{names})(?::(?:[0-9a-f]{{{_TOKEN_HEX}}}|too_deep))?|{CONTENT}:[0-9]{{1,9}})>",
+        )
 
     def replacement(self, entity: str, value: str) -> str:
         """Return what to write instead of ``value``."""
         operator = self._operators.get(entity) or self._operators.get("DEFAULT", "replace")
         if operator == "hmac":
-            message = f"{self.key_id}\0{entity}\0{_canonical(entity, value)}"
-            digest = hmac.digest(self._key, message.encode("utf-8", "surrogatepass"), "sha256")
-            return f"<{entity}:{digest.hex()[:_TOKEN_HEX]}>"
+            return self.hmac(entity, value)
         return f"<{entity}>"
+
+    def hmac(self, entity: str, value: str) -> str:
+        """Return the value's token, whatever operator the entity has."""
+        message = f"{self.key_id}\0{entity}\0{_canonical(entity, value)}"
+        digest = hmac.digest(self._key, message.encode("utf-8", "surrogatepass"), "sha256")
+        return f"<{entity}:{digest.hex()[:_TOKEN_HEX]}>"
 
     def is_token(self, value: str) -> bool:
         """Tell whether the whole value is something this class wrote."""

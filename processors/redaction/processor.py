@@ -11,15 +11,21 @@ from typing import TYPE_CHECKING
 import structlog
 
 from collector.model.errors import ClearspanError, RedactionUnavailable
+from collector.model.telemetry import REDACTIONS
 from processors.redaction.cache import VerdictCache
 from processors.redaction.columns import BatchRedaction
+from processors.redaction.key_filter import KeyFilter
 from processors.redaction.redactor import RedactedText, Redactor
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from collector.model.batch import SpanBatch
     from collector.model.telemetry import Telemetry
     from config.settings import RedactionSettings
 
+NOT_ALLOWED = "NOT_ALLOWED"
+"""What stands for an attribute without an allowed key where redactions are counted by entity."""
 _log = structlog.get_logger()
 
 
@@ -35,6 +41,7 @@ class RedactionProcessor:
         self._redactor = Redactor(settings)
         self._telemetry = telemetry
         self._cache = VerdictCache(settings.cache_strings)
+        self._filter = None if settings.allow_all_keys else KeyFilter(self._allowed(settings))
         self._lock = threading.Lock()
 
     @property
@@ -54,6 +61,9 @@ class RedactionProcessor:
         failure = ""
         try:
             with self._lock:
+                if self._filter is not None:
+                    batch, removed = self._filter.apply(batch)
+                    self._telemetry.add(REDACTIONS, removed, NOT_ALLOWED)
                 return BatchRedaction(self._redactor, self._cache, self._telemetry).run(batch)
         except ClearspanError:
             raise
@@ -62,6 +72,10 @@ class RedactionProcessor:
         # Raised outside the handler: neither cause nor context can carry a value to a log.
         _log.error("redaction failed", error=failure)
         raise RedactionUnavailable("redaction could not run, so the batch was refused")
+
+    def _allowed(self, settings: RedactionSettings) -> Callable[[str], bool]:
+        allowed = frozenset(settings.allowed_keys)
+        return lambda key: key in allowed or self._redactor.keys.is_ignored(key)
 
     def redact_text(self, text: str, key: str | None = None) -> RedactedText:
         """Redact one string as the value of attribute ``key``; for ``doctor`` and ``redact``."""

@@ -9,7 +9,9 @@ import re
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
+from config.redaction_keys import KeyPolicySettings
 from processors.redaction import nested, views
+from processors.redaction.content import replace_content
 from processors.redaction.detectors import Detectors, build_registry
 from processors.redaction.findings import (
     Finding,
@@ -17,8 +19,11 @@ from processors.redaction.findings import (
     merge,
     outside_tokens,
 )
+from processors.redaction.json_text import looks_like_json
 from processors.redaction.keys import SCAN, KeyClass, KeyClassifier, KeyKind
 from processors.redaction.operators import (
+    BLOCKED,
+    CONTENT,
     CREDENTIAL,
     IDENTITY,
     REDACTED,
@@ -26,6 +31,7 @@ from processors.redaction.operators import (
     TOO_DEEP,
     Operators,
 )
+from processors.redaction.sanitize import SANITIZERS
 from processors.redaction.screen import LOOK_CLOSER, Screen
 from processors.redaction.verdict import Verdict
 
@@ -84,13 +90,9 @@ class Redactor:
         self._threshold = settings.score_threshold
         self.operators = Operators(settings.operators, settings.hmac_key, settings.entities)
         context = self._detectors.context_words(settings.score_threshold)
-        self.keys = KeyClassifier(
-            identity=settings.identity_keys,
-            credential=settings.credential_keys,
-            ignored=settings.ignored_keys,
-            context=context,
-            token=self.operators.token,
-        )
+        self.keys = KeyClassifier(settings, context, self.operators.token)
+        self.strings_only = not settings.redact_all_types
+        self._replace = self._hashed if settings.content == "hash" else self._dropped
         self._screen = (
             Screen(self._detectors.rules, self.keys.hint, always_json=self.keys.has_globs)
             if screened
@@ -124,11 +126,8 @@ class Redactor:
     def _judge(self, text: str, key_class: KeyClass, depth: int, trail: _Trail) -> Verdict | None:
         if not text or key_class.kind is KeyKind.IGNORED or self.operators.is_token(text):
             return None
-        match key_class.kind:
-            case KeyKind.CREDENTIAL:
-                return Verdict(f"<{CREDENTIAL}>", (CREDENTIAL,))
-            case KeyKind.IDENTITY:
-                return Verdict(self.operators.replacement(IDENTITY, text), (IDENTITY,))
+        if key_class.is_whole:
+            return self._whole(text, key_class.kind, depth)
         try:
             current = self._settle(text, key_class, depth, trail)
         except RedactionFailedError:
@@ -138,12 +137,35 @@ class Redactor:
             return None
         return Verdict(current, tuple(dict.fromkeys(trail.entities)))
 
+    def _whole(self, text: str, kind: KeyKind, depth: int) -> Verdict | None:
+        """Return the verdict on a value whose key decides."""
+        if kind is KeyKind.IDENTITY:
+            return Verdict(self.operators.replacement(IDENTITY, text), (IDENTITY,))
+        if kind is KeyKind.CONTENT:
+            replaced = replace_content(text, self._replace, lambda key: self._clean(key, depth))
+            return None if replaced == text else Verdict(replaced, (CONTENT,))
+        entity = CREDENTIAL if kind is KeyKind.CREDENTIAL else BLOCKED
+        return Verdict(f"<{entity}>", (entity,))
+
+    def _dropped(self, text: str) -> str:
+        return text if self.operators.is_token(text) else f"<{CONTENT}:{len(text)}>"
+
+    def _hashed(self, text: str) -> str:
+        return text if self.operators.is_token(text) else self.operators.hmac(CONTENT, text)
+
+    def _clean(self, key: str, depth: int) -> str:
+        verdict = self._judge(key, SCAN, depth + 1, _Trail())
+        return key if verdict is None else verdict.text
+
     def _settle(self, text: str, key_class: KeyClass, depth: int, trail: _Trail) -> str:
         """Redact until nothing more is found, so that redacting the result changes nothing."""
         current = text
+        sanitize = SANITIZERS.get(key_class.sanitizer)
         for attempt in range(_MAX_PASSES):
             following = self._pass(current, key_class, depth, trail, original=attempt == 0)
-            if following is None:
+            if following is None and sanitize is not None:
+                following = sanitize(current)
+            if following is None or following == current:
                 return current
             current = following
         trail.entities.append(REDACTED)
@@ -161,7 +183,7 @@ class Redactor:
         marks = self._marks(text)
         if not marks and not self._detectors.blind:
             return None
-        if nested.looks_like_json(text):
+        if looks_like_json(text):
             try:
                 return self._in_json(text, key_class, depth, trail)
             except ValueError:
@@ -286,9 +308,7 @@ class Redactor:
             sorted(settings.entities),
             settings.score_threshold,
             sorted(settings.operators.items()),
-            settings.identity_keys,
-            settings.credential_keys,
-            settings.ignored_keys,
+            [getattr(settings, name) for name in KeyPolicySettings.model_fields],
         ]
         rules = hashlib.sha256(repr(parts).encode()).hexdigest()[:8]
         return f"{_RULES_VERSION}.{rules}.{self.operators.key_id}"

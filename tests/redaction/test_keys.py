@@ -9,6 +9,7 @@ import regex
 from hypothesis import given
 from hypothesis import strategies as st
 
+from config.settings import RedactionSettings
 from processors.redaction.keys import KeyClassifier, KeyKind
 from processors.redaction.screen import LOOK_CLOSER
 
@@ -95,7 +96,11 @@ def test_context_in_a_key_lifts_weak_findings(redactor: Redactor) -> None:
 
 def test_globs_and_ignored_keys_of_the_configuration() -> None:
     """Scenario: the user's own lists. Guarantees: globs in any case; ignoring is exact and wins."""
-    keys = KeyClassifier(identity=["acme.*who*"], credential=["acme.blob"], ignored=["email"])
+    keys = KeyClassifier(
+        RedactionSettings(
+            identity_keys=("acme.*who*",), credential_keys=("acme.blob",), ignored_keys=("email",)
+        ),
+    )
     assert keys.classify("ACME.x.Who").kind is KeyKind.IDENTITY
     assert keys.classify("Acme.Blob").kind is KeyKind.CREDENTIAL
     assert keys.classify("email").kind is KeyKind.IGNORED
@@ -106,7 +111,7 @@ def test_globs_and_ignored_keys_of_the_configuration() -> None:
 @given(st.sampled_from(CREDENTIAL + IDENTITY), st.text("._- xyzA1", max_size=4))
 def test_every_classed_key_is_hinted_to_the_screen(key: str, tail: str) -> None:
     """Scenario: JSON whose only danger is a key. Guarantees: the screen sends it to the parser."""
-    keys = KeyClassifier()
+    keys = KeyClassifier(RedactionSettings())
     if keys.classify(key + tail).kind is not KeyKind.SCAN:
         assert regex.search(keys.hint, f'{{"{key}{tail}": 1}}', regex.IGNORECASE)
         named = f'{{"key":"{key}{tail}","value":1}}'

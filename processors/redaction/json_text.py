@@ -1,0 +1,60 @@
+"""JSON text and back, without losing a repeated key, the order or a digit."""
+
+from __future__ import annotations
+
+import json
+from json.encoder import encode_basestring
+from typing import Any
+
+
+class _Number(str):
+    """A number as it is spelled, so that 1.10 stays 1.10 and no digit is lost."""
+
+    __slots__ = ()
+
+
+class Object(list[tuple[str, Any]]):
+    """An object with its keys in order, repeated ones too: none may be dropped unseen."""
+
+    __slots__ = ()
+
+
+def looks_like_json(text: str) -> bool:
+    """Tell whether the text may be a JSON object or array."""
+    start = text[:64].lstrip(" \t\n\r")[:1]
+    return start in ("{", "[") or (start == "" and text.lstrip(" \t\n\r")[:1] in ("{", "["))
+
+
+def parse(text: str) -> Any:
+    """Return the parsed object or array.
+
+    Raises ValueError when the text is no JSON and RecursionError when it is nested too deeply.
+    """
+    return json.loads(
+        text,
+        object_pairs_hook=Object,
+        parse_int=_Number,
+        parse_float=_Number,
+        parse_constant=_Number,
+    )
+
+
+def dump(value: Any) -> str:
+    """Return the JSON text of what ``parse`` returned."""
+    if isinstance(value, _Number):
+        return str(value)
+    if isinstance(value, str):
+        return _quoted(value)
+    if isinstance(value, Object):
+        return "{" + ", ".join(f"{_quoted(key)}: {dump(item)}" for key, item in value) + "}"
+    if isinstance(value, list):
+        return "[" + ", ".join(map(dump, value)) + "]"
+    return json.dumps(value)
+
+
+def _quoted(text: str) -> str:
+    try:
+        text.encode()
+    except UnicodeEncodeError:  # a lone surrogate came as an escape and must go as one
+        return json.dumps(text)
+    return encode_basestring(text)

@@ -1,0 +1,129 @@
+"""The words in a key that tell a credential, a person or a context."""
+
+from __future__ import annotations
+
+import re
+from itertools import pairwise
+from typing import Final
+
+WORD: Final = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|\d+|[^\W\d_]+")
+
+# Parts of a word that make the whole value a credential wherever they stand.
+_SECRET_PARTS: Final = ("password", "passwd", "passphrase", "passwort", "secret", "apikey")
+_SECRET_WORDS: Final = frozenset(
+    {
+        "pwd", "passcode", "credential", "credentials", "authorization", "authorisation",
+        "cookie", "cookies", "jwt", "bearer", "authtoken", "accesstoken", "refreshtoken",
+        "idtoken", "sessiontoken", "accesskey", "privatekey", "secretkey", "setcookie",
+        "connectionstring", "connstring",
+    },
+)  # fmt: skip
+_SECRET_PAIRS: Final = frozenset(
+    {
+        ("pass", "word"), ("pass", "phrase"), ("pass", "wd"), ("pass", "code"),
+        ("api", "key"), ("api", "keys"), ("private", "key"), ("access", "key"),
+        ("signing", "key"), ("encryption", "key"), ("account", "key"), ("shared", "key"),
+        ("master", "key"), ("ssh", "key"), ("auth", "key"), ("connection", "string"),
+        ("session", "key"), ("goog", "signature"), ("amz", "signature"), ("hub", "signature"),
+    },
+)  # fmt: skip
+# Said of the thing, not the thing: token.type, api_key_count, authorization.result.
+_DESCRIPTIVE: Final = frozenset(
+    {
+        "type", "types", "count", "counts", "kind", "scheme", "status", "result", "decision",
+        "length", "size", "len", "limit", "budget", "usage", "expiry", "expires", "expired",
+        "expiration", "ttl", "enabled", "required", "valid", "url", "uri", "endpoint", "rate",
+        "cost", "price", "details", "index", "bucket", "per", "latency", "duration", "time",
+        "total", "ratio", "verified", "sent", "provider", "method", "domain",
+    },
+)  # fmt: skip
+# A token counted, not a token held: max_tokens, time_to_first_token, cached_token.
+_COUNTED: Final = frozenset(
+    {
+        "max", "min", "total", "num", "per", "first", "last", "input", "output", "prompt",
+        "completion", "cached", "cache", "reasoning", "usage", "stop", "eos", "bos", "pad",
+        "unk", "special", "each", "every", "audio", "image", "text", "count", "llm",
+    },
+)  # fmt: skip
+_PERSON_NOUNS: Final = frozenset(
+    {
+        "id", "ids", "name", "names", "email", "mail", "login", "uuid", "guid", "handle",
+        "account", "ref", "hash", "fullname", "username", "pseudo",
+    },
+)  # fmt: skip
+_PERSON_WORDS: Final = frozenset(
+    {
+        "username", "userid", "usermail", "enduserid", "surname", "firstname", "lastname",
+        "msisdn", "birthdate", "birthday", "dob",
+    },
+)  # fmt: skip
+_PERSON_PAIRS: Final = frozenset(
+    {
+        ("first", "name"), ("last", "name"), ("given", "name"), ("family", "name"),
+        ("maiden", "name"), ("birth", "date"), ("of", "birth"), ("phone", "number"), ("e", "mail"),
+        ("enduser", "id"), ("enduser", "pseudo"),
+    },
+)  # fmt: skip
+_NOT_PHONES: Final = ("headphone", "microphone", "smartphone", "homophone", "saxophone", "iphone")
+# Users of an operating system or a database are accounts of machines.
+_MACHINE_USERS: Final = frozenset({"process", "db", "host", "os", "container", "k8s", "rpc", "ssh"})
+# Words in keys that say too little there: gen_ai.tool.call.id, http.request.header.*-security.
+NO_CONTEXT: Final = frozenset({"call", "text", "security", "mobile", "cell", "dial"})
+
+# Every key that is classed contains one of these (a test holds it to that), so JSON text without
+# any of them in a key need not be parsed for its keys.
+HINTS: Final = (
+    "pass", "pwd", "secret", "credential", "authori", "cookie", "jwt", "bearer", "token",
+    "key", "connection", "connstring", "signature", "user", "mail", "phone", "surname",
+    "first", "last", "given", "family", "maiden", "birth", "dob", "msisdn", "tel",
+)  # fmt: skip
+
+
+def is_credential(words: tuple[str, ...]) -> bool:
+    """Tell whether a key of these words, in lower case, holds a credential."""
+    if any(part in word for word in words for part in _SECRET_PARTS):
+        return True
+    pairs = set(pairwise(words))
+    if ("pass", "word") in pairs:
+        return True
+    if not words or words[-1] in _DESCRIPTIVE:
+        return False
+    if not _SECRET_WORDS.isdisjoint(words) or not _SECRET_PAIRS.isdisjoint(pairs):
+        return True
+    return _is_token(words)
+
+
+def _is_token(words: tuple[str, ...]) -> bool:
+    """Tell a token held (``token``, ``csrf_token``, ``access_tokens``) from tokens counted."""
+    for position, word in enumerate(words):
+        before = words[position - 1] if position else ""
+        after = words[position + 1] if position + 1 < len(words) else ""
+        if word.endswith("token") and before not in _COUNTED and after not in _DESCRIPTIVE:
+            return True
+        if word == "tokens" and before in {"access", "auth", "refresh", "session", "api"}:
+            return True
+    return False
+
+
+def is_identity(words: tuple[str, ...], name: str) -> bool:
+    """Tell whether a key, in lower case and as its words, holds who somebody is."""
+    if not words or words[-1] in _DESCRIPTIVE:
+        return False
+    if not _PERSON_WORDS.isdisjoint(words) or any(map(_is_contact, words)):
+        return True
+    pairs = set(pairwise(words))
+    if not _PERSON_PAIRS.isdisjoint(pairs):
+        return True
+    if words[0] in _MACHINE_USERS or name.startswith("user.agent"):
+        return False
+    return (
+        name.startswith("user.")
+        or words[-1] in {"user", "enduser"}
+        or any(first == "user" and second in _PERSON_NOUNS for first, second in pairs)
+    )
+
+
+def _is_contact(word: str) -> bool:
+    if "email" in word or word in {"mail", "mails", "tel"}:
+        return True
+    return "phone" in word and not any(other in word for other in _NOT_PHONES)

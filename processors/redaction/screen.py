@@ -74,6 +74,8 @@ class Screen:
                 (key_hint, key_hint),
             )
         ]
+        base64 = views.BASE64_HINT
+        expressions.append(_Expression(base64, base64, LOOK_CLOSER, _PREFILTER))
         if always_json:
             expressions.append(
                 _Expression(r"^\s*[\[{]", r"^\s*[\[{]", LOOK_CLOSER, _PREFILTER),

@@ -1,7 +1,9 @@
-"""Other readings of a string: percent-decoded, unescaped, folded Unicode, written-out numbers."""
+"""Other readings of a string: percent, base64, escapes, folded Unicode, written-out numbers."""
 
 from __future__ import annotations
 
+import base64
+import binascii
 import re
 import unicodedata
 from typing import Final
@@ -22,6 +24,11 @@ _FOLDABLE: Final = re.compile(rf"[{_INVISIBLE}{_DASHES}]|[^\D0-9]")
 _ESCAPE: Final = re.compile(r"\\(?:u([0-9a-fA-F]{4})|x([0-9a-fA-F]{2})|(.))", re.DOTALL)
 _SIMPLE: Final = {"n": "\n", "r": "\r", "t": "\t", "b": "\b", "f": "\f", "0": "\0"}
 _EXPONENT: Final = re.compile(r"(?<![\w.\-])(\d)\.?(\d{0,18})[eE]\+?(\d{1,2})(?![\w.\-])")
+# Base64 of at least 12 bytes, in either alphabet. What Hyperscan looks for is wider: a capital
+# letter and eleven more characters, which base64 of text all but always has and hex never.
+_BASE64: Final = re.compile(r"[A-Za-z0-9+/_\-]{16,}={0,2}")
+BASE64_HINT: Final = r"[A-Z][A-Za-z0-9+/_\-]{11}|[A-Za-z0-9+/_\-]{11}[A-Z]"
+_URL_SAFE: Final = str.maketrans("-_", "+/")
 # The longest number that any card, phone or account has.
 _MAX_DIGITS: Final = 40
 
@@ -54,6 +61,7 @@ def decode(text: str) -> str:
     text = unescape(text)
     if "%" in text:
         text = unquote(text)
+    text = _BASE64.sub(_decoded, text)
     return _EXPONENT.sub(_written_out, text)
 
 
@@ -74,6 +82,28 @@ def _unescaped(match: re.Match[str]) -> str:
     if code:
         return chr(int(code, 16))
     return _SIMPLE.get(match[3], match[3])
+
+
+def _decoded(match: re.Match[str]) -> str:
+    """Return the text that base64 stands for, or the parts between slashes decoded, or as it is."""
+    plain = _from_base64(match[0])
+    if plain is not None:
+        return plain
+    parts = match[0].split("/")
+    if len(parts) == 1:
+        return match[0]
+    decoded = [_from_base64(part) if _BASE64.fullmatch(part) else None for part in parts]
+    return "/".join(new or old for new, old in zip(decoded, parts, strict=True))
+
+
+def _from_base64(text: str) -> str | None:
+    """Return printable text, None if the bytes are no such: ids and hashes never are."""
+    bare = text.rstrip("=").translate(_URL_SAFE)
+    try:
+        plain = base64.b64decode(bare + "=" * (-len(bare) % 4), validate=True).decode()
+    except (binascii.Error, ValueError):
+        return None
+    return plain if all(c.isprintable() or c.isspace() for c in plain) else None
 
 
 def _written_out(match: re.Match[str]) -> str:

@@ -36,6 +36,11 @@ SPELLINGS = {
     "escaped": MAIL.replace("@", "\\u0040"),
     "full width": MAIL.replace("@", "\uff20"),
     "zero width": "\u200b".join(MAIL),
+    "base64": base64.b64encode(f"mail {MAIL}".encode()).decode(),
+    "base64 in a url": f"https://x.test/?m={base64.urlsafe_b64encode(MAIL.encode()).decode()}&n=1",
+    "base64 in a path": f"/x/{base64.urlsafe_b64encode(MAIL.encode()).decode().rstrip('=')}/x",
+    "base64 twice": base64.b64encode(base64.b64encode(MAIL.encode())).decode(),
+    "base64 of json": base64.b64encode(f'{{"to": "{MAIL}"}}'.encode()).decode(),
     "json": f'{{"to": ["{MAIL}"]}}',
     "json key": f'{{"{MAIL}": 1}}',
     "json in json": f'{{"a": "{{\\"b\\": \\"{MAIL}\\"}}"}}',
@@ -182,7 +187,8 @@ def test_every_type_of_value(processor: RedactionProcessor) -> None:
 
 def test_bytes_in_events_follow_their_own_event(processor: RedactionProcessor) -> None:
     """Scenario: the same key is bytes in one event, text in another. Guarantees: each as it is."""
-    encoded = base64.b64encode(MAIL.encode()).decode()
+    # no UTF-8, so that only who knows that these are bytes finds anything
+    encoded = base64.b64encode(b"\xff " + MAIL.encode()).decode()
 
     def event(tags: list[tuple[str, str]]) -> dict[str, Any]:
         return {"name": "e", "attributes": [("k", encoded)], "non_string_types": tags}

@@ -9,22 +9,24 @@ settings' types, pydantic checks the values (``explain`` puts its findings into 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from pathlib import Path as FilePath
+from typing import TYPE_CHECKING, Final, get_args
 
 from pydantic import ValidationError
 
 from config.explain import note_invalid
+from config.redaction import Profile
 from config.rules import broken_rules
 from config.settings import ClearspanSettings
 from config.shape import Shaped, shape
 from config.sources import read_file, read_override
-from config.tree import Branch, Origin, Path, Problems, is_null, merge
+from config.tree import Branch, Leaf, Node, Origin, Path, Problems, is_null, merge
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
-    from pathlib import Path as FilePath
 
 _PROTOCOLS: Final = ("receivers", "otlp", "protocols")
+_PROFILES: Final = FilePath(__file__).parent / "profiles"
 _BOTH_PROTOCOLS: Final = "receivers.otlp.protocols={grpc: , http: }"
 
 
@@ -64,6 +66,7 @@ def load(
         if argument.startswith(".".join(_PROTOCOLS) + ".") and not _names_protocols(tree):
             tree = _over(tree, read_override(_BOTH_PROTOCOLS, environ, problems))
         tree = _over(tree, read_override(argument, environ, problems))
+    tree = _over(_profile(tree, problems), tree)
     shaped = shape(tree, ClearspanSettings, problems)
     settings = _validated(shaped)
     if settings is not None:
@@ -74,6 +77,16 @@ def load(
     if settings is None:  # pragma: no cover - a refusal is always a problem
         raise AssertionError
     return Loaded(settings, frozenset(shaped.outside))
+
+
+def _profile(tree: Branch, problems: Problems) -> Branch:
+    """Return the tree of the redaction profile that is asked for; what is none is found later."""
+    node: Node | None = tree
+    for key in ("processors", "redaction", "profile"):
+        node = node.entries.get(key) if isinstance(node, Branch) else None
+    if isinstance(node, Leaf) and node.value in get_args(Profile):
+        return read_file(_PROFILES / f"{node.value}.yaml", {}, problems)
+    return Branch({}, {}, tree.origin)
 
 
 def _validated(shaped: Shaped) -> ClearspanSettings | None:

@@ -9,6 +9,7 @@ from pydantic import Field, SecretStr, field_validator
 from config.redaction_keys import KeyPolicySettings
 
 Operator = Literal["replace", "hmac"]
+Profile = Literal["balanced", "strict", "gdpr", "pci"]
 _LEAST_KEY_BYTES = 16  # shorter keys can be guessed by trying
 
 
@@ -19,6 +20,11 @@ def _default_operators() -> dict[str, Operator]:
 class RedactionSettings(KeyPolicySettings):
     """Removes PII and secrets from every string of a span before anything else sees it."""
 
+    profile: Profile = Field(
+        "balanced",
+        description="A set of options to begin with; what is set beside it lies on top, a list "
+        "as a whole. They are YAML files to read: config/profiles/.",
+    )
     entities: tuple[str, ...] = Field(
         (
             "EMAIL_ADDRESS",

@@ -87,8 +87,7 @@ class KeyPolicySettings(Settings):
     )
     allowed_keys: tuple[str, ...] = Field(
         (),
-        description="Attribute keys (exact) that are kept, and redacted, without "
-        "`allow_all_keys`.",
+        description="Attribute keys (exact) that are kept, and redacted, without `allow_all_keys`.",
     )
     ignored_keys: tuple[str, ...] = Field(
         (),

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, get_args
 
 import pytest
 
 from collector.model.errors import ConfigError
 from config.loader import load, load_settings
+from config.redaction import Profile
 from config.settings import ClearspanSettings
 
 if TYPE_CHECKING:
@@ -201,3 +202,23 @@ def test_nesting_beyond_all_sense_is_a_mistake_not_a_crash(tmp_path: Path) -> No
     file = _write(tmp_path / "c.yaml", "receivers: " + "[" * 5000 + "]" * 5000)
     with pytest.raises(ConfigError, match="nested too deep"):
         load_settings([file], [], {})
+
+
+@pytest.mark.parametrize("profile", get_args(Profile))
+def test_a_profile_lies_under_what_is_set_beside_it(tmp_path: Path, profile: str) -> None:
+    """Scenario: a profile in a file, one of its options over it. Guarantee: the option wins."""
+    file = _write(
+        tmp_path / "c.yaml",
+        f"processors:\n  redaction: {{profile: {profile}, content: scan, score_threshold: 0.7}}\n",
+    )
+    plain = load_settings([file], ["processors.redaction.content=hash"], {}).processors.redaction
+    assert (plain.profile, plain.content, plain.score_threshold) == (profile, "hash", 0.7)
+    alone = load_settings([], [f"processors.redaction.profile={profile}"], {}).processors.redaction
+    assert (alone == ClearspanSettings().processors.redaction) == (profile == "balanced")
+    assert alone.content == {"strict": "drop", "gdpr": "hash"}.get(profile, "scan")
+
+
+def test_an_unknown_profile_is_named() -> None:
+    """Scenario: a profile that does not exist. Guarantee: the error says where and what exists."""
+    with pytest.raises(ConfigError, match=r"processors\.redaction\.profile.*balanced"):
+        load_settings([], ["processors.redaction.profile=hipaa"], {})

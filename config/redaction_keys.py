@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import re
 from typing import Literal
 
+import regex
 from pydantic import Field, field_validator
 
 from config.base import Settings
@@ -101,6 +101,16 @@ class KeyPolicySettings(Settings):
         (),
         description="Regular expressions: the value of a key that one matches is replaced whole.",
     )
+    blocked_values: tuple[str, ...] = Field(
+        (),
+        description="Regular expressions: what one matches in a value is replaced by <BLOCKED> "
+        "(only its group `secret`, if it has one).",
+    )
+    allowed_values: tuple[str, ...] = Field(
+        (),
+        description="Regular expressions: a value, or a part of one that was found, is left as it "
+        "is if one of these matches the whole of it.",
+    )
     redact_all_types: bool = Field(
         default=True,
         description="Redact numbers and booleans like the text they are written as. If false "
@@ -115,12 +125,14 @@ class KeyPolicySettings(Settings):
         description="No literals in statements.",
     )
 
-    @field_validator("ignored_key_patterns", "blocked_key_patterns")
+    @field_validator(
+        "ignored_key_patterns", "blocked_key_patterns", "blocked_values", "allowed_values"
+    )
     @classmethod
     def _compile(cls, patterns: tuple[str, ...]) -> tuple[str, ...]:
         for pattern in patterns:
             try:
-                re.compile(pattern)
-            except re.error as error:
+                regex.compile(pattern)
+            except regex.error as error:
                 raise ValueError(f"{pattern!r} is no regular expression: {error}") from error
         return patterns

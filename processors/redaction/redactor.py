@@ -33,6 +33,7 @@ from processors.redaction.operators import (
 )
 from processors.redaction.sanitize import SANITIZERS
 from processors.redaction.screen import LOOK_CLOSER, Screen
+from processors.redaction.user_values import blocked_values, whole_match
 from processors.redaction.verdict import Verdict
 
 if TYPE_CHECKING:
@@ -86,6 +87,9 @@ class Redactor:
             ConfigError: An entity is not known.
         """
         registry = build_registry(settings.entities)
+        if settings.blocked_values:
+            registry.add_recognizer(blocked_values(settings.blocked_values))
+        self._allowed = whole_match(settings.allowed_values)
         self._detectors = Detectors.of(registry, settings.entities)
         self._threshold = settings.score_threshold
         self.operators = Operators(settings.operators, settings.hmac_key, settings.entities)
@@ -160,6 +164,8 @@ class Redactor:
     def _settle(self, text: str, key_class: KeyClass, depth: int, trail: _Trail) -> str:
         """Redact until nothing more is found, so that redacting the result changes nothing."""
         current = text
+        if self._is_allowed(text):
+            return text
         sanitize = SANITIZERS.get(key_class.sanitizer)
         for attempt in range(_MAX_PASSES):
             following = self._pass(current, key_class, depth, trail, original=attempt == 0)
@@ -235,9 +241,13 @@ class Redactor:
         kept = [
             one
             for one in found
-            if one.score >= self._threshold or self._lifted(one, text, key_class)
+            if (one.score >= self._threshold or self._lifted(one, text, key_class))
+            and not self._is_allowed(text[one.start : one.end])
         ]
         return merge(outside_tokens(text, kept, self.operators.token))
+
+    def _is_allowed(self, text: str) -> bool:
+        return self._allowed is not None and self._allowed(text)
 
     def _lifted(self, found: Finding, text: str, key_class: KeyClass) -> bool:
         """Tell whether a word near the finding, or in the key, lifts it over the threshold."""

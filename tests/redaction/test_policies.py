@@ -13,8 +13,9 @@ from hypothesis import strategies as st
 from collector.model import schema as s
 from collector.model.batch import SpanBatch
 from collector.model.telemetry import REDACTIONS
+from config.loader import load_settings
 from config.settings import RedactionSettings
-from processors.redaction import RedactionProcessor, Redactor, sanitize
+from processors.redaction import RedactionProcessor, Redactor, recognizers, sanitize
 from processors.redaction.operators import CREDENTIAL
 from tests.redaction.conftest import KEY, Counts
 
@@ -162,6 +163,43 @@ def test_ignored_and_blocked_patterns() -> None:
     assert got["json"] == '{"internal": {"a": "<BLOCKED>"}}'
 
 
+def test_blocked_and_allowed_values() -> None:
+    """Scenario: the user's own patterns. Guarantees: what matches goes, also in other readings.
+
+    What is allowed as a whole stays; beside something else only the allowed part does.
+    """
+    processor = made(
+        blocked_values=(r"ACME-\d{4}", r"pin=(?P<secret>\d+)", "^whole$"),
+        allowed_values=(r"[^@\s]+@mycompany\.com", "ACME-0000"),
+    )
+    got = one(
+        processor,
+        a=("see ACME-1234 and ACME-0000", None),
+        b=("see%20ACME-1234", None),
+        c=('{"x": "ACME-1234"}', None),
+        d=("pin=17&x=1", None),
+        e=("whole", None),
+        f=("the whole", None),
+        g=("acme-1234", None),
+        h=("ann@mycompany.com", None),
+        i=("bob@evil.com or ann@mycompany.com", None),
+    )
+    assert got["a"] == "see <BLOCKED> and ACME-0000"
+    assert "1234" not in got["b"]
+    assert got["c"] == '{"x": "<BLOCKED>"}'
+    assert got["d"] == "pin=<BLOCKED>&x=1"
+    assert got["e"] == "<BLOCKED>"
+    assert (got["f"], got["g"], got["h"]) == ("the whole", "acme-1234", "ann@mycompany.com")
+    assert got["i"] == "<EMAIL_ADDRESS> or ann@mycompany.com"
+
+
+def test_a_pattern_that_runs_away_cuts_the_value(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Scenario: a pattern of exponential time. Guarantees: the value goes whole, nothing hangs."""
+    monkeypatch.setattr(recognizers, "TIMEOUT_S", 0.05)
+    processor = made(blocked_values=(r"(?:a|aa)+$",))
+    assert one(processor, x=("a" * 60 + "!", None))["x"] == "<REDACTED>"
+
+
 def test_only_allowed_keys_are_kept() -> None:
     """Scenario: `allow_all_keys: false`. Guarantees: other attributes are gone, everywhere.
 
@@ -281,3 +319,43 @@ def test_sanitizing_again_changes_nothing(name: str, text: str) -> None:
     sanitizer = sanitize.SANITIZERS[name]
     once = sanitizer(text)
     assert sanitizer(once) == once
+
+
+def profile(name: str) -> RedactionProcessor:
+    """Return a processor with the options of a profile."""
+    overrides = [f"processors.redaction.profile={name}", f"processors.redaction.hmac_key={KEY}"]
+    return RedactionProcessor(load_settings([], overrides, {}).processors.redaction, Counts())
+
+
+def test_profile_strict() -> None:
+    """Scenario: an LLM call behind a URL. Guarantees: no content, no address, no joinable token."""
+    got = one(
+        profile("strict"),
+        gen_ai__input__messages=(MESSAGES, None),
+        client__address=("203.0.113.9", None),
+        note=("from 203.0.113.9", None),
+        user__id=("u1", None),
+        url__path=("/a/17", None),
+    )
+    assert not any(secret in got["gen_ai.input.messages"] for secret in SECRETS)
+    assert got["client.address"] == got["user.id"] == "<IDENTITY>"
+    assert got["note"] == "from <IP_ADDRESS>"
+    assert got["url.path"] == "/a/*"
+
+
+def test_profile_pci() -> None:
+    """Scenario: account data under its own names. Guarantees: cut, names alike are left."""
+    cut = [
+        "pan",
+        "card.cvv",
+        "cvc2",
+        "card_number",
+        "cardNumber",
+        "track2_data",
+        "accountNo",
+        "pin",
+    ]
+    left = ["span.kind_of", "company", "pinned", "accounting", "card.brand", "trackable"]
+    attributes = dict.fromkeys([*cut, *left], ("17", None))
+    got = one(profile("pci"), **attributes)
+    assert [key for key in attributes if got[key] == "<BLOCKED>"] == cut

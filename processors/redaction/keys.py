@@ -8,6 +8,8 @@ from enum import Enum
 from fnmatch import translate
 from typing import TYPE_CHECKING, Final
 
+import regex
+
 from processors.redaction.content import content_keys
 from processors.redaction.key_words import HINTS, NO_CONTEXT, WORD, is_credential, is_identity
 from processors.redaction.views import fold
@@ -74,8 +76,8 @@ class KeyClassifier:
         self._identity = _globs(settings.identity_keys)
         self._credential = _globs(settings.credential_keys)
         self._ignored = frozenset(settings.ignored_keys)
-        self._ignored_patterns = _any_of(settings.ignored_key_patterns)
-        self._blocked = _any_of(settings.blocked_key_patterns)
+        self._ignored_patterns = _compiled(settings.ignored_key_patterns)
+        self._blocked = _compiled(settings.blocked_key_patterns)
         self._content = content_keys(settings.content_keys) if settings.content != "scan" else None
         self._sanitizers = _sanitizers(settings)
         self._context = frozenset(context) - NO_CONTEXT
@@ -151,12 +153,12 @@ def _globs(globs: tuple[str, ...]) -> re.Pattern[str] | None:
     return re.compile("|".join(translate(glob) for glob in globs), re.IGNORECASE)
 
 
-def _any_of(patterns: tuple[str, ...]) -> re.Pattern[str] | None:
-    return re.compile("|".join(f"(?:{pattern})" for pattern in patterns)) if patterns else None
+def _compiled(patterns: tuple[str, ...]) -> tuple[regex.Pattern[str], ...]:
+    return tuple(map(regex.compile, patterns))
 
 
-def _found(pattern: re.Pattern[str] | None, key: str) -> bool:
-    return pattern is not None and pattern.search(key) is not None
+def _found(patterns: tuple[regex.Pattern[str], ...], key: str) -> bool:
+    return any(pattern.search(key) for pattern in patterns)
 
 
 def _sanitizers(settings: KeyPolicySettings) -> dict[str, str]:

@@ -35,11 +35,11 @@ def whole_match(patterns: Sequence[str]) -> Callable[[str], bool] | None:
     """
     if not patterns:
         return None
-    compiled = regex.compile("|".join(f"(?:{pattern})" for pattern in patterns))
+    compiled = tuple(map(regex.compile, patterns))
 
     def matches(text: str) -> bool:
         try:
-            return compiled.fullmatch(text, timeout=TIMEOUT_S) is not None
+            return any(one.fullmatch(text, timeout=TIMEOUT_S) for one in compiled)
         except TimeoutError:
             return False
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import base64
 from typing import TYPE_CHECKING
 
+import hyperscan
 import pyarrow as pa
 import pyarrow.parquet as pq
 
@@ -33,6 +34,22 @@ def find(marker: str, root: Path, texts: dict[str, bytes]) -> list[str]:
         for where, data in [*_contents(root), *texts.items()]
         if folded in data.lower() or any(needle in data for needle in encoded)
     ]
+
+
+def find_any(needles: dict[str, bytes], root: Path, texts: dict[str, bytes]) -> set[str]:
+    """Return the names of the needles that are somewhere in a file under ``root`` or in a text."""
+    names = list(needles)
+    database = hyperscan.Database(mode=hyperscan.HS_MODE_BLOCK)
+    database.compile(
+        expressions=[needles[name] for name in names],
+        ids=list(range(len(names))),
+        flags=[hyperscan.HS_FLAG_SINGLEMATCH] * len(names),
+        literal=True,
+    )
+    found: set[str] = set()
+    for _, data in [*_contents(root), *texts.items()]:
+        database.scan(data, lambda number, *_: found.add(names[number]))
+    return found
 
 
 def _contents(root: Path) -> Iterator[tuple[str, bytes]]:

@@ -51,10 +51,10 @@ class Canary:
     fields: set[str] = field(default_factory=set)
     count: int = 0
 
-    def request(self, shape: str, control: str) -> bytes:
+    def request(self, shape: str | Callable[[str], str], control: str) -> bytes:
         """Return a request of one span with secrets of a shape, and harmless text ``control``."""
         request = ExportTraceServiceRequest()
-        self._fill(request, SHAPES[shape], 0)
+        self._fill(request, SHAPES[shape] if isinstance(shape, str) else shape, 0)
         span = request.resource_spans[0].scope_spans[0].spans[0]
         span.start_time_unix_nano = time.time_ns()
         span.end_time_unix_nano = span.start_time_unix_nano + 1

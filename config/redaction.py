@@ -2,19 +2,72 @@
 
 from __future__ import annotations
 
-from typing import Literal
+import re
+from typing import Final, Literal
 
+import regex
 from pydantic import Field, SecretStr, field_validator
 
+from config.base import Settings
 from config.redaction_keys import KeyPolicySettings
 
 Operator = Literal["replace", "hmac"]
+REFERENCE: Final = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*")
 Profile = Literal["balanced", "strict", "gdpr", "pci"]
 _LEAST_KEY_BYTES = 16  # shorter keys can be guessed by trying
 
 
 def _default_operators() -> dict[str, Operator]:
     return {"DEFAULT": "replace", "IDENTITY": "hmac"}
+
+
+class RuleSettings(Settings):
+    """A pattern of your own."""
+
+    name: str = Field(min_length=1, description="What findings and errors call it.")
+    entity: str = Field(
+        pattern=r"^[A-Z][A-Z0-9_]{1,40}$",
+        description="What it finds, in capitals; stands in `<ENTITY>`.",
+    )
+    regex: str = Field(
+        min_length=1,
+        description="The regular expression, case ignored. With a group named `secret` only that "
+        "is cut.",
+    )
+    keywords: tuple[str, ...] = Field(
+        (),
+        description="Words, one of which must stand near a match (60 characters before it, 30 "
+        "behind) or in the attribute's key.",
+    )
+    validator: str = Field(
+        "none",
+        pattern=r"^(none|luhn|mod97|[A-Za-z_][\w.]*:[A-Za-z_]\w*)$",
+        description="`luhn`, `mod97`, or a function of your own as `module:function`: it is given "
+        "the match and says whether it is one.",
+    )
+    score: float = Field(
+        0.8,
+        gt=0,
+        le=1,
+        description="Score of a match; below `score_threshold` it counts only with a keyword.",
+    )
+
+    @field_validator("regex")
+    @classmethod
+    def _compiles(cls, pattern: str) -> str:
+        try:
+            regex.compile(pattern)
+        except regex.error as error:
+            raise ValueError(f"is no regular expression: {error}") from error
+        return pattern
+
+    @field_validator("keywords")
+    @classmethod
+    def _words(cls, keywords: tuple[str, ...]) -> tuple[str, ...]:
+        for word in keywords:
+            if not word.isalpha():
+                raise ValueError(f"{word!r} is not one word of letters")
+        return keywords
 
 
 class RedactionSettings(KeyPolicySettings):
@@ -36,6 +89,16 @@ class RedactionSettings(KeyPolicySettings):
             "SECRET",
         ),
         description="What to look for, by entity name (see `clearspan components`).",
+    )
+    rules: tuple[RuleSettings, ...] = Field((), description="Patterns of your own.")
+    recognizers: tuple[str, ...] = Field(
+        (),
+        description="Presidio recognizers of your own, as `module:Class`.",
+    )
+    phone_recognizer: Literal["fast", "presidio"] = Field(
+        "fast",
+        description="`fast` finds phone numbers by shape first; `presidio` is Presidio's own, "
+        "which finds a few more, and more that are none, at 50 times the CPU.",
     )
     score_threshold: float = Field(
         0.4,
@@ -59,6 +122,14 @@ class RedactionSettings(KeyPolicySettings):
         ge=0,
         description="Most distinct strings whose verdict is remembered in memory.",
     )
+
+    @field_validator("recognizers")
+    @classmethod
+    def _references(cls, references: tuple[str, ...]) -> tuple[str, ...]:
+        for reference in references:
+            if REFERENCE.fullmatch(reference) is None:
+                raise ValueError(f"{reference!r} is not written module:Class")
+        return references
 
     @field_validator("hmac_key")
     @classmethod

@@ -1,96 +1,42 @@
-"""Which recognizers look for the configured entities, and how they are run so that none is skipped.
-
-Recognizers live in a Presidio registry with Presidio's no-op NLP engine: no model is loaded.
-"""
+"""How recognizers are run, so that none is skipped and none fails unnoticed."""
 
 from __future__ import annotations
 
 import logging
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 import structlog
-import tldextract
 from presidio_analyzer import EntityRecognizer, PatternRecognizer, RecognizerRegistry
-from presidio_analyzer.nlp_engine import NoOpNlpEngine
 
-from collector.model.errors import ConfigError
 from processors.redaction.findings import Finding, RedactionFailedError
 from processors.redaction.recognizers import (
-    BitcoinRecognizer,
-    CardRecognizer,
-    ExactIbanRecognizer,
     FailClosed,
-    FastPhoneRecognizer,
-    LaxEmailRecognizer,
     Rule,
-    SsnRecognizer,
 )
-from processors.redaction.secret_rules import SecretRecognizer
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Iterable
 
-OWN: Final[dict[str, Callable[[], EntityRecognizer]]] = {
-    "EMAIL_ADDRESS": LaxEmailRecognizer,
-    "CREDIT_CARD": CardRecognizer,
-    "IBAN_CODE": ExactIbanRecognizer,
-    "US_SSN": SsnRecognizer,
-    "PHONE_NUMBER": FastPhoneRecognizer,
-    "CRYPTO": BitcoinRecognizer,
-    "SECRET": SecretRecognizer,
-}
-_LANGUAGE: Final = "en"
 _log = structlog.get_logger()
-
-
-def build_registry(entities: Iterable[str]) -> RecognizerRegistry:
-    """Return a registry with a recognizer for each entity: ours if there is one, or Presidio's.
-
-    Raises:
-        ConfigError: No recognizer knows an entity.
-    """
-    registry = RecognizerRegistry(supported_languages=[_LANGUAGE])
-    foreign = set()
-    for entity in dict.fromkeys(entities):
-        if entity in OWN:
-            registry.add_recognizer(OWN[entity]())
-        else:
-            foreign.add(entity)
-    if foreign:
-        _add_predefined(registry, foreign)
-    return registry
-
-
-def _add_predefined(registry: RecognizerRegistry, entities: set[str]) -> None:
-    # Presidio's URL recognizer asks tldextract, which would fetch a list and write a cache file.
-    tldextract.tldextract.TLD_EXTRACTOR = tldextract.TLDExtract(suffix_list_urls=(), cache_dir=None)
-    engine = NoOpNlpEngine([{"lang_code": _LANGUAGE, "model_name": "none"}])
-    engine.load()
-    predefined = RecognizerRegistry(supported_languages=[_LANGUAGE])
-    predefined.load_predefined_recognizers(languages=[_LANGUAGE], nlp_engine=engine)
-    found = set()
-    for recognizer in predefined.recognizers:
-        wanted = entities.intersection(recognizer.supported_entities)
-        if wanted:
-            registry.add_recognizer(recognizer)
-            found |= wanted
-    if found != entities:
-        names = ", ".join(sorted(entities - found))
-        raise ConfigError(f"processors.redaction.entities: nothing recognizes {names}")
 
 
 @dataclass(slots=True)
 class Detectors:
-    """All rules, flat, in the order of their marks; ``blind`` are recognizers without patterns."""
+    """All rules, flat, in the order of their marks; ``blind`` are recognizers without patterns.
+
+    ``context`` has the words that lift an entity's score, ``gated`` the names of rules that count
+    only beside one of them.
+    """
 
     rules: list[Rule]
     blind: list[EntityRecognizer]
     entities: frozenset[str]
     context: dict[str, frozenset[str]]
+    gated: frozenset[str]
 
     @staticmethod
-    def of(registry: RecognizerRegistry, entities: Iterable[str]) -> Detectors:
+    def of(registry: RecognizerRegistry) -> Detectors:
         """Take the registry apart."""
         # Presidio logs the analysed text on some errors.
         logging.getLogger("presidio-analyzer").propagate = False
@@ -107,14 +53,15 @@ class Detectors:
             for entity in recognizer.supported_entities:
                 context.setdefault(entity, set()).update(words)
         frozen = {entity: frozenset(words) for entity, words in context.items()}
-        return Detectors(rules, blind, frozenset(entities), frozen)
+        gated = {rule.pattern.name for rule in rules if getattr(rule.recognizer, "is_gated", False)}
+        return Detectors(rules, blind, frozenset(context), frozen, frozenset(gated))
 
     def context_words(self, threshold: float) -> frozenset[str]:
         """Return the words that can lift a score over the threshold, for use in keys."""
         weak = {
             entity
             for rule in self.rules
-            if rule.pattern.score < threshold
+            if rule.pattern.score < threshold or rule.pattern.name in self.gated
             for entity in rule.recognizer.supported_entities
         }
         weak.update(entity for blind in self.blind for entity in blind.supported_entities)

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Final
 from config.redaction_keys import KeyPolicySettings
 from processors.redaction import nested, views
 from processors.redaction.content import replace_content
-from processors.redaction.detectors import Detectors, build_registry
+from processors.redaction.detectors import Detectors
 from processors.redaction.findings import (
     Finding,
     RedactionFailedError,
@@ -31,9 +31,10 @@ from processors.redaction.operators import (
     TOO_DEEP,
     Operators,
 )
+from processors.redaction.registry import build_registry
 from processors.redaction.sanitize import SANITIZERS
 from processors.redaction.screen import LOOK_CLOSER, Screen
-from processors.redaction.user_values import blocked_values, whole_match
+from processors.redaction.user_values import whole_match
 from processors.redaction.verdict import Verdict
 
 if TYPE_CHECKING:
@@ -86,13 +87,10 @@ class Redactor:
         Raises:
             ConfigError: An entity is not known.
         """
-        registry = build_registry(settings.entities)
-        if settings.blocked_values:
-            registry.add_recognizer(blocked_values(settings.blocked_values))
+        self._detectors = Detectors.of(build_registry(settings))
         self._allowed = whole_match(settings.allowed_values)
-        self._detectors = Detectors.of(registry, settings.entities)
         self._threshold = settings.score_threshold
-        self.operators = Operators(settings.operators, settings.hmac_key, settings.entities)
+        self.operators = Operators(settings.operators, settings.hmac_key, self._detectors.entities)
         context = self._detectors.context_words(settings.score_threshold)
         self.keys = KeyClassifier(settings, context, self.operators.token)
         self.strings_only = not settings.redact_all_types
@@ -241,7 +239,7 @@ class Redactor:
         kept = [
             one
             for one in found
-            if (one.score >= self._threshold or self._lifted(one, text, key_class))
+            if self._counts(one, text, key_class)
             and not self._is_allowed(text[one.start : one.end])
         ]
         return merge(outside_tokens(text, kept, self.operators.token))
@@ -249,10 +247,16 @@ class Redactor:
     def _is_allowed(self, text: str) -> bool:
         return self._allowed is not None and self._allowed(text)
 
-    def _lifted(self, found: Finding, text: str, key_class: KeyClass) -> bool:
-        """Tell whether a word near the finding, or in the key, lifts it over the threshold."""
+    def _counts(self, found: Finding, text: str, key_class: KeyClass) -> bool:
+        """Tell whether the score is enough, or enough with a word near the finding."""
+        if found.score >= self._threshold and found.rule not in self._detectors.gated:
+            return True
         if max(found.score + _LIFT, _LIFTED_AT_LEAST) < self._threshold:
             return False
+        return self._has_context(found, text, key_class)
+
+    def _has_context(self, found: Finding, text: str, key_class: KeyClass) -> bool:
+        """Tell whether a word of the entity's context stands near the finding, or in the key."""
         words = self._detectors.context.get(found.entity, frozenset())
         if not words.isdisjoint(key_class.context):
             return True

@@ -9,12 +9,14 @@ from config.rules import PROCESSORS as PIPELINE_NAMES
 from config.sampling import Policy
 from config.settings import Operator, RedactionSettings
 from config.shape import kinds, peel
+from processors.redaction.registry import OWN, predefined
 from processors.registry import PROCESSORS, SAMPLERS
 
 
 def test_entities_and_operators_are_the_settings_own() -> None:
     """Scenario: an entity or operator is added. Guarantee: it has a line here."""
     assert tuple(ENTITIES) == RedactionSettings().entities
+    assert inventory()["redaction entities"].keys() == OWN.keys() | predefined().keys()
     assert set(OPERATORS) == set(get_args(Operator))
 
 

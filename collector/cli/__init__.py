@@ -176,6 +176,49 @@ def query(
 
 
 @app.command()
+def redact(  # noqa: PLR0913, PLR0917 - one parameter an option
+    inputs: Annotated[
+        list[Path] | None,
+        typer.Argument(metavar="[FILE]...", help="Text or OTLP/JSON; stdin if there is none."),
+    ] = None,
+    as_json: Annotated[
+        bool,
+        typer.Option(
+            "--json",
+            help='Read JSON lines {"text", "key"} and answer each with {"text", "redacted", '
+            '"findings"}.',
+        ),
+    ] = False,
+    key: Annotated[
+        str | None,
+        typer.Option("--key", metavar="KEY", help="Take text for values of this attribute."),
+    ] = None,
+    whole: Annotated[
+        bool,
+        typer.Option("--whole", help="Take all of a file for one value, not each line."),
+    ] = False,
+    config: ConfigFiles = None,
+    overrides: Overrides = None,
+) -> None:
+    """Show what redaction would cut and why (on a terminal), or write the redacted text (else).
+
+    Nothing is stored or sent.
+    """
+    from collector.cli.redact import redact as run_redact  # noqa: PLC0415 - see module docstring
+
+    is_ok = run_redact(
+        inputs or [],
+        config or [],
+        overrides or [],
+        os.environ,
+        key=key,
+        whole=whole,
+        as_json=as_json,
+    )
+    raise typer.Exit(0 if is_ok else _FAILED)
+
+
+@app.command()
 def demo(
     keep: Annotated[
         bool,

@@ -6,7 +6,7 @@ import base64
 import binascii
 import hashlib
 import re
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Final
 
 from config.redaction_keys import KeyPolicySettings
@@ -237,9 +237,9 @@ class Redactor:
         """Return disjoint findings over the threshold, leaving earlier replacements alone."""
         found = self._detectors.find(text, dict.fromkeys(marks))
         kept = [
-            one
+            scored
             for one in found
-            if self._counts(one, text, key_class)
+            if (scored := self._scored(one, text, key_class)) is not None
             and not self._is_allowed(text[one.start : one.end])
         ]
         return merge(outside_tokens(text, kept, self.operators.token))
@@ -247,13 +247,14 @@ class Redactor:
     def _is_allowed(self, text: str) -> bool:
         return self._allowed is not None and self._allowed(text)
 
-    def _counts(self, found: Finding, text: str, key_class: KeyClass) -> bool:
-        """Tell whether the score is enough, or enough with a word near the finding."""
+    def _scored(self, found: Finding, text: str, key_class: KeyClass) -> Finding | None:
+        """Return the finding if its score is enough, lifted if it takes a word near it."""
         if found.score >= self._threshold and found.rule not in self._detectors.gated:
-            return True
-        if max(found.score + _LIFT, _LIFTED_AT_LEAST) < self._threshold:
-            return False
-        return self._has_context(found, text, key_class)
+            return found
+        lifted = min(1.0, max(found.score + _LIFT, _LIFTED_AT_LEAST))
+        if lifted < self._threshold or not self._has_context(found, text, key_class):
+            return None
+        return replace(found, score=lifted)
 
     def _has_context(self, found: Finding, text: str, key_class: KeyClass) -> bool:
         """Tell whether a word of the entity's context stands near the finding, or in the key."""

@@ -10,15 +10,11 @@ from pydantic import Field, SecretStr, field_validator
 
 from config.base import Settings
 from config.redaction_keys import KeyPolicySettings
+from config.redaction_operators import OperatorSettings, check_operators, default_operators
 
-Operator = Literal["replace", "hmac"]
 REFERENCE: Final = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*")
 Profile = Literal["balanced", "strict", "gdpr", "pci"]
 _LEAST_KEY_BYTES = 16  # shorter keys can be guessed by trying
-
-
-def _default_operators() -> dict[str, Operator]:
-    return {"DEFAULT": "replace", "IDENTITY": "hmac"}
 
 
 class RuleSettings(Settings):
@@ -106,16 +102,28 @@ class RedactionSettings(KeyPolicySettings):
         le=1,
         description="Least Presidio score that counts as found.",
     )
-    operators: dict[str, Operator] = Field(
-        default_factory=_default_operators,
-        description="What to put in place, by entity: `replace` gives <ENTITY>, `hmac` gives "
-        "<ENTITY:token>, the same token for the same value. DEFAULT stands for the rest.",
+    operators: dict[str, OperatorSettings] = Field(
+        default_factory=default_operators,
+        description="What to put in place, by entity: `replace` gives <ENTITY>, `hmac` "
+        "<ENTITY:token>, the same token for the same value, `mask` the last characters "
+        "(`{type: mask, keep_last: 4}`; `keep_first`, `character`), never more than half, `remove` "
+        "nothing, `keep` the value itself. DEFAULT stands for the rest.",
     )
     hmac_key: SecretStr | None = Field(
         None,
         description="Key of the hmac operator, at least 16 bytes, from ${env:VAR} or "
         "${file:PATH}. Without one a random key is made at each start, so tokens only join "
         "within one run.",
+    )
+    hmac_previous_keys: tuple[SecretStr, ...] = Field(
+        (),
+        description="Keys used before: tokens made with them are left as they are.",
+    )
+    hmac_namespace: Literal["entity", "shared"] = Field(
+        "entity",
+        description="`entity`: a value's token depends on what it was found as. `shared`: the "
+        "digits of the token are the same for one value, found as whatever, so that an e-mail in a "
+        "text joins with one under `user.email`.",
     )
     cache_strings: int = Field(
         50_000,
@@ -131,9 +139,19 @@ class RedactionSettings(KeyPolicySettings):
                 raise ValueError(f"{reference!r} is not written module:Class")
         return references
 
-    @field_validator("hmac_key")
+    @field_validator("operators")
     @classmethod
-    def _long_enough(cls, key: SecretStr | None) -> SecretStr | None:
-        if key is not None and len(key.get_secret_value().encode()) < _LEAST_KEY_BYTES:
-            raise ValueError(f"must be at least {_LEAST_KEY_BYTES} bytes long")
-        return key
+    def _sensible(cls, operators: dict[str, OperatorSettings]) -> dict[str, OperatorSettings]:
+        check_operators(operators)
+        return operators
+
+    @field_validator("hmac_key", "hmac_previous_keys")
+    @classmethod
+    def _long_enough(
+        cls, given: SecretStr | tuple[SecretStr, ...] | None
+    ) -> SecretStr | tuple[SecretStr, ...] | None:
+        keys = given if isinstance(given, tuple) else (given,)
+        for key in keys:
+            if key is not None and len(key.get_secret_value().encode()) < _LEAST_KEY_BYTES:
+                raise ValueError(f"must be at least {_LEAST_KEY_BYTES} bytes long")
+        return given

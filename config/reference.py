@@ -95,6 +95,8 @@ def _sections(model: type[BaseModel], path: str) -> Iterator[str]:
         below = f"{path}.{key}" if path else key
         if is_model(target):
             yield from _sections(target, below)
+        elif get_origin(target) is dict and hasattr(get_args(target)[1], "short_form"):
+            yield from _sections(get_args(target)[1], f"{below}.ENTITY")
         elif get_origin(target) is tuple:
             for kind, member in kinds(peel(get_args(target)[0])).items():
                 # sub-policies are the same kinds again; the first list has told them all
@@ -133,6 +135,8 @@ def _words(target: Any) -> str:
         return ", ".join(f"`{one}`" for one in get_args(target))
     if get_origin(target) is tuple:
         return f"list of {_words(peel(get_args(target)[0]))}"
+    if short := getattr(target, "short_form", ""):
+        return f"{_words(peel(options(target)[short].annotation))} or a map of options"
     if get_origin(target) is dict:
         return f"map to {_words(peel(get_args(target)[1]))}"
     if kinds(target):

@@ -62,7 +62,12 @@ def plain(value: Any, outside: Collection[Path] = (), path: Path = ()) -> Any:
     ``outside`` are paths of values that came through references: in a user processor's options,
     whose secrets have no type to tell them by, those are hidden, and so are keys like ``api_key``.
     """
+    if isinstance(value, SecretStr):
+        return HIDDEN
     if isinstance(value, BaseModel):
+        short = getattr(value, "short_form", "")
+        if short and value.model_fields_set == {short}:
+            return getattr(value, short)
         shown = {
             key: plain(one, outside, (*path, key))
             if isinstance(one, BaseModel)

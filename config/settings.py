@@ -19,7 +19,8 @@ from config.exporters import (
     PrometheusSettings,
     RetentionSettings,
 )
-from config.redaction import Operator, RedactionSettings
+from config.redaction import RedactionSettings
+from config.redaction_operators import Operator
 from config.sampling import ProbabilisticSamplerSettings, TailSamplingSettings
 from config.types import ByteSize, Duration, Endpoint
 

@@ -129,6 +129,9 @@ def _value(node: Node, annotation: Any, path: Path, shaped: Shaped) -> Any:
         return _chosen(node, choice, path, shaped)
     if get_origin(target) is tuple:
         return _list(node, get_args(target)[0], path, shaped)
+    short = getattr(target, "short_form", "")
+    if short and isinstance(node, Leaf):  # `EMAIL_ADDRESS: hmac`: one option for the section
+        return {short: _value(node, options(target)[short].annotation, path, shaped)}
     if get_origin(target) is dict or is_model(target):
         return _map(node, target, path, shaped)
     return _scalar(node, target, path, shaped)

@@ -33,7 +33,10 @@ ENTITIES: Final[Mapping[str, str]] = {
 }
 OPERATORS: Final[Mapping[Operator, str]] = {
     "replace": "Puts <ENTITY> in its place.",
+    "mask": "Puts * for all characters but some, never fewer than half.",
     "hmac": "Puts <ENTITY:token> in its place, the same token for the same value.",
+    "remove": "Puts nothing in its place.",
+    "keep": "Counts it and leaves it as it is.",
 }
 
 

@@ -185,7 +185,8 @@ class BatchRedaction:
             verdict = known[place]
             if isinstance(verdict, Verdict):
                 self._entities.update(verdict.entities)
-                yield place, verdict
+                if verdict.is_cut:
+                    yield place, verdict
 
     def _judge_new(
         self,

@@ -12,13 +12,17 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One find: entity, character offsets (end exclusive), Presidio score 0..1 and rule name."""
+    """One find: entity, character offsets (end exclusive), Presidio score 0..1 and rule name.
+
+    ``is_union`` tells that finds of other entities overlapped with it and are covered.
+    """
 
     entity: str
     start: int
     end: int
     score: float
     rule: str
+    is_union: bool = False
 
 
 class RedactionFailedError(Exception):
@@ -40,7 +44,10 @@ def merge(findings: Iterable[Finding]) -> list[Finding]:
             continue
         strongest = max(last, found, key=_strength)
         end = max(last.end, found.end)
-        merged[-1] = Finding(strongest.entity, last.start, end, strongest.score, strongest.rule)
+        union = last.is_union or last.entity != found.entity
+        merged[-1] = Finding(
+            strongest.entity, last.start, end, strongest.score, strongest.rule, union
+        )
     return merged
 
 

@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING, Any, Final
 
 from processors.redaction.json_text import Object, dump, parse
 from processors.redaction.keys import SCAN, KeyClass
-from processors.redaction.operators import TOO_DEEP
+from processors.redaction.operators import REDACTED, TOO_DEEP
+from processors.redaction.verdict import Found, Verdict
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from processors.redaction.verdict import Verdict
 
 MAX_DEPTH: Final = 64
 
@@ -25,7 +25,7 @@ class JsonRedactor:
 
     judge: Callable[[str, KeyClass, int], Verdict | None]
     classify: Callable[[str], KeyClass]
-    entities: list[str]
+    found: list[Found]
 
     def redact(self, text: str, key_class: KeyClass, depth: int) -> str | None:
         """Return the redacted JSON text, or None if nothing was found.
@@ -41,7 +41,8 @@ class JsonRedactor:
         if depth > MAX_DEPTH:
             if value is None or value is True or value is False:
                 return value
-            return self._note("REDACTED", TOO_DEEP)
+            self.found.append(Found(REDACTED, "too deep"))
+            return TOO_DEEP
         if isinstance(value, str):
             return self._leaf(value, value, key_class, depth)
         if isinstance(value, list):
@@ -60,8 +61,8 @@ class JsonRedactor:
         verdict = self.judge(text, key_class, depth + 1)
         if verdict is None:
             return value
-        self.entities.extend(verdict.entities)
-        return verdict.text
+        self.found.extend(verdict.found)
+        return verdict.text if verdict.is_cut else value
 
     def _object(self, value: Object, outer: KeyClass, depth: int) -> Object:
         named = _named_value(value)
@@ -87,10 +88,6 @@ class JsonRedactor:
         context = own.context | outer.context
         binary = key == "bytesValue"
         return KeyClass(context=context, binary=binary) if context or binary else SCAN
-
-    def _note(self, entity: str, replacement: str) -> str:
-        self.entities.append(entity)
-        return replacement
 
 
 def _named_value(value: Object) -> str | None:

@@ -1,4 +1,4 @@
-"""What stands in place of a found value: ``<ENTITY>``, or a keyed token that still joins."""
+"""What stands in place of a found value: ``<ENTITY>``, a mask, nothing, or a token that joins."""
 
 from __future__ import annotations
 
@@ -8,8 +8,10 @@ import re
 import secrets
 from typing import TYPE_CHECKING, Final
 
+from config.redaction_operators import OperatorSettings
+
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable, Mapping, Sequence
 
     from pydantic import SecretStr
 
@@ -22,48 +24,100 @@ REDACTED_WHOLE: Final = f"<{REDACTED}>"
 TOO_DEEP: Final = f"<{REDACTED}:too_deep>"
 
 _TOKEN_HEX: Final = 16
+_KEY_ID_HEX: Final = 4
+_REPLACE: Final = OperatorSettings(type="replace")
 _DIGITS_ONLY: Final = frozenset({"CREDIT_CARD", "US_SSN"})
 _NO_SPACES_UPPER: Final = frozenset({"IBAN_CODE"})
+# In the shared namespace the value's shape tells its canonical spelling, not what it was found as.
+_MAIL: Final = re.compile(r"[^@\s]+@[^@\s]+")
+_NUMBER: Final = re.compile(r"\+?[\d\s().\-/]{7,}")
+_IBAN: Final = re.compile(r"[A-Za-z]{2}\d{2}[A-Za-z0-9 ]{11,40}")
 
 
 class Operators:
     """Makes the replacement of a value, by entity.
 
-    A token is the first 64 bits of HMAC-SHA256 over key id, entity and canonical value, so equal
-    values (whatever their spelling) give equal tokens under one key and none under another.
+    A token is the first 64 bits of HMAC-SHA256 over key id, namespace and canonical value, so equal
+    values (whatever their spelling) give equal tokens under one key and none under another. It
+    begins with four digits of the key's id. Only tokens of known keys are taken for tokens: else
+    sixteen digits in angle brackets could pass as one.
     """
 
     def __init__(
-        self, operators: Mapping[str, str], key: SecretStr | None, entities: Iterable[str]
+        self,
+        operators: Mapping[str, OperatorSettings],
+        key: SecretStr | None,
+        entities: Iterable[str],
+        *,
+        previous: Sequence[SecretStr] = (),
+        is_shared: bool = False,
     ) -> None:
         """Choose the operator of each entity; without a key one is made for this process."""
         secret = secrets.token_bytes(32) if key is None else key.get_secret_value().encode()
         self._key = secret
-        self.key_id = hashlib.sha256(b"clearspan key id\0" + secret).hexdigest()[:8]
+        self.key_id = _key_id(secret)
+        self._is_shared = is_shared
         self._operators = dict(operators)
+        self._default = self._operators.pop("DEFAULT", _REPLACE)
         own = {IDENTITY, CREDENTIAL, CONTENT, BLOCKED, REDACTED}
-        known = sorted({*entities, *operators, *own} - {"DEFAULT"})
-        names = "|".join(map(re.escape, known))
+        names = "|".join(map(re.escape, sorted({*entities, *self._operators, *own})))
+        ids = {self.key_id, *(_key_id(one.get_secret_value().encode()) for one in previous)}
+        by_key = "|".join(sorted(one[:_KEY_ID_HEX] for one in ids))
+        token = rf"(?:{by_key})-[0-9a-f]{{{_TOKEN_HEX}}}"
         self.token: Final = re.compile(
-            rf"<(?:(?:{names})(?::(?:[0-9a-f]{{{_TOKEN_HEX}}}|too_deep))?|{CONTENT}:[0-9]{{1,9}})>",
+            rf"<(?:(?:{names})(?::(?:{token}|too_deep))?|{CONTENT}:[0-9]{{1,9}})>",
         )
 
-    def replacement(self, entity: str, value: str) -> str:
-        """Return what to write instead of ``value``."""
-        operator = self._operators.get(entity) or self._operators.get("DEFAULT", "replace")
-        if operator == "hmac":
-            return self.hmac(entity, value)
-        return f"<{entity}>"
+    def keeps(self, entity: str) -> bool:
+        """Tell whether values of the entity are left as they are."""
+        chosen = self._operators.get(entity)
+        return chosen is not None and chosen.type == "keep"
+
+    def replacement(self, entity: str, value: str, *, is_exact: bool = True) -> str:
+        """Return what to write instead of ``value``.
+
+        If that is more than what was found (``is_exact`` is false), a mask shows nothing of it:
+        what may be shown of the one could be all of the other.
+        """
+        return self._written(self._operators.get(entity, self._default), entity, value, is_exact)
+
+    def whole(self, entity: str, value: str) -> str:
+        """Return what to write instead of a value that goes by its key, DEFAULT left aside."""
+        return self._written(self._operators.get(entity, _REPLACE), entity, value, is_exact=True)
 
     def hmac(self, entity: str, value: str) -> str:
         """Return the value's token, whatever operator the entity has."""
-        message = f"{self.key_id}\0{entity}\0{_canonical(entity, value)}"
+        space = "shared" if self._is_shared else entity
+        canonical = _by_shape(value) if self._is_shared else _canonical(entity, value)
+        message = f"{self.key_id}\0{space}\0{canonical}"
         digest = hmac.digest(self._key, message.encode("utf-8", "surrogatepass"), "sha256")
-        return f"<{entity}:{digest.hex()[:_TOKEN_HEX]}>"
+        return f"<{entity}:{self.key_id[:_KEY_ID_HEX]}-{digest.hex()[:_TOKEN_HEX]}>"
 
     def is_token(self, value: str) -> bool:
         """Tell whether the whole value is something this class wrote."""
         return value.startswith("<") and self.token.fullmatch(value) is not None
+
+    def _written(self, chosen: OperatorSettings, entity: str, value: str, is_exact: bool) -> str:
+        if chosen.type == "hmac":
+            return self.hmac(entity, value)
+        if chosen.type == "mask":
+            return _masked(chosen, value, is_exact=is_exact)
+        if chosen.type == "remove":
+            return ""
+        return value if chosen.type == "keep" else f"<{entity}>"
+
+
+def _key_id(secret: bytes) -> str:
+    return hashlib.sha256(b"clearspan key id\0" + secret).hexdigest()[:8]
+
+
+def _masked(chosen: OperatorSettings, value: str, *, is_exact: bool) -> str:
+    """Return as many characters as the value has, of which at most half are its own."""
+    half = len(value) // 2 if is_exact else 0
+    last = min(chosen.keep_last, half)
+    first = min(chosen.keep_first, half - last)
+    hidden = chosen.character * (len(value) - first - last)
+    return value[:first] + hidden + value[len(value) - last :]
 
 
 def _canonical(entity: str, value: str) -> str:
@@ -71,12 +125,26 @@ def _canonical(entity: str, value: str) -> str:
     if entity in _DIGITS_ONLY:
         return "".join(filter(str.isdigit, value))
     if entity == "PHONE_NUMBER":
-        # a + is kept: +44 20… and 4420… need not be one number
-        return ("+" if value.lstrip().startswith("+") else "") + "".join(
-            filter(str.isdigit, value),
-        )
+        return _number(value)
     if entity in _NO_SPACES_UPPER:
         return "".join(filter(str.isalnum, value)).upper()
     if entity == "EMAIL_ADDRESS" or (entity == IDENTITY and "@" in value):
         return value.strip().lower()
     return value.strip()
+
+
+def _by_shape(value: str) -> str:
+    """Return the spelling that all spellings share, of a value found as whatever."""
+    value = value.strip()
+    if _MAIL.fullmatch(value):
+        return value.lower()
+    if _NUMBER.fullmatch(value):
+        return _number(value)
+    if _IBAN.fullmatch(value):
+        return value.replace(" ", "").upper()
+    return value
+
+
+def _number(value: str) -> str:
+    # a + is kept: +44 20… and 4420… need not be one number
+    return ("+" if value.lstrip().startswith("+") else "") + "".join(filter(str.isdigit, value))

@@ -35,7 +35,7 @@ from processors.redaction.registry import build_registry
 from processors.redaction.sanitize import SANITIZERS
 from processors.redaction.screen import LOOK_CLOSER, Screen
 from processors.redaction.user_values import whole_match
-from processors.redaction.verdict import Verdict
+from processors.redaction.verdict import BY_KEY, Found, Verdict
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -53,6 +53,12 @@ _LIFTED_AT_LEAST: Final = 0.4
 _RULES_VERSION: Final = 1
 _SHORT: Final = 64
 _MAX_REMEMBERED: Final = 4096
+_ENTITY_OF: Final = {
+    KeyKind.IDENTITY: IDENTITY,
+    KeyKind.CREDENTIAL: CREDENTIAL,
+    KeyKind.BLOCKED: BLOCKED,
+    KeyKind.CONTENT: CONTENT,
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,8 +77,12 @@ class RedactedText:
 class _Trail:
     """What was found on the way to a verdict."""
 
-    entities: list[str] = field(default_factory=list)
+    found: list[Found] = field(default_factory=list)
     findings: list[Finding] = field(default_factory=list)
+
+    def note(self, findings: Iterable[Finding]) -> None:
+        """Add what rules found."""
+        self.found.extend(Found(one.entity, one.rule) for one in findings)
 
 
 class Redactor:
@@ -90,7 +100,13 @@ class Redactor:
         self._detectors = Detectors.of(build_registry(settings))
         self._allowed = whole_match(settings.allowed_values)
         self._threshold = settings.score_threshold
-        self.operators = Operators(settings.operators, settings.hmac_key, self._detectors.entities)
+        self.operators = Operators(
+            settings.operators,
+            settings.hmac_key,
+            self._detectors.entities,
+            previous=settings.hmac_previous_keys,
+            is_shared=settings.hmac_namespace == "shared",
+        )
         context = self._detectors.context_words(settings.score_threshold)
         self.keys = KeyClassifier(settings, context, self.operators.token)
         self.strings_only = not settings.redact_all_types
@@ -111,7 +127,7 @@ class Redactor:
         if verdict is None:
             return RedactedText(text, ())
         found = trail.findings or [
-            Finding(entity, 0, len(text), 1.0, "whole value") for entity in verdict.entities
+            Finding(entity, 0, len(text), 1.0, rule) for entity, rule in verdict.found
         ]
         return RedactedText(verdict.text, tuple(found))
 
@@ -129,25 +145,29 @@ class Redactor:
         if not text or key_class.kind is KeyKind.IGNORED or self.operators.is_token(text):
             return None
         if key_class.is_whole:
-            return self._whole(text, key_class.kind, depth)
+            entity = _ENTITY_OF[key_class.kind]
+            if not self.operators.keeps(entity):
+                return self._whole(text, key_class.kind, depth)
+            trail.found.append(Found(entity, BY_KEY))  # what else is in it is cut all the same
         try:
             current = self._settle(text, key_class, depth, trail)
         except RedactionFailedError:
             current = REDACTED_WHOLE
-            trail.entities.append(REDACTED)
-        if current == text:
+            trail.found.append(Found(REDACTED, "failed"))
+        if current == text and not trail.found:
             return None
-        return Verdict(current, tuple(dict.fromkeys(trail.entities)))
+        return Verdict(current, tuple(dict.fromkeys(trail.found)), is_cut=current != text)
 
     def _whole(self, text: str, kind: KeyKind, depth: int) -> Verdict | None:
         """Return the verdict on a value whose key decides."""
-        if kind is KeyKind.IDENTITY:
-            return Verdict(self.operators.replacement(IDENTITY, text), (IDENTITY,))
+        entity = _ENTITY_OF[kind]
         if kind is KeyKind.CONTENT:
             replaced = replace_content(text, self._replace, lambda key: self._clean(key, depth))
-            return None if replaced == text else Verdict(replaced, (CONTENT,))
-        entity = CREDENTIAL if kind is KeyKind.CREDENTIAL else BLOCKED
-        return Verdict(f"<{entity}>", (entity,))
+        elif kind is KeyKind.IDENTITY:
+            replaced = self.operators.replacement(entity, text)
+        else:
+            replaced = self.operators.whole(entity, text)
+        return None if replaced == text else Verdict(replaced, (Found(entity, BY_KEY),))
 
     def _dropped(self, text: str) -> str:
         return text if self.operators.is_token(text) else f"<{CONTENT}:{len(text)}>"
@@ -172,7 +192,7 @@ class Redactor:
             if following is None or following == current:
                 return current
             current = following
-        trail.entities.append(REDACTED)
+        trail.found.append(Found(REDACTED, "not at rest"))
         return REDACTED_WHOLE
 
     def _pass(
@@ -180,10 +200,10 @@ class Redactor:
     ) -> str | None:
         """Return the text with everything found replaced, None if nothing was found."""
         if key_class.binary:
-            entity = self._in_bytes(text, key_class)
-            if entity is not None:
-                trail.entities.append(entity)
-                return self.operators.replacement(entity, text)
+            inside = self._in_bytes(text, key_class)
+            if inside is not None:
+                trail.found.append(inside)
+                return self.operators.replacement(inside.entity, text, is_exact=False)
         marks = self._marks(text)
         if not marks and not self._detectors.blind:
             return None
@@ -192,11 +212,12 @@ class Redactor:
                 return self._in_json(text, key_class, depth, trail)
             except ValueError:
                 pass  # no JSON after all: plain text that begins with a bracket
-        found = self._find(text, marks, key_class)
+        found, kept = self._find(text, marks, key_class)
+        trail.note(found)
+        trail.note(kept)
+        if original:
+            trail.findings.extend([*found, *kept])
         if found:
-            if original:
-                trail.findings.extend(found)
-            trail.entities.extend(one.entity for one in found)
             return self._cut(text, found)
         if LOOK_CLOSER in marks:
             return self._other_readings(text, key_class, trail)
@@ -204,13 +225,13 @@ class Redactor:
 
     def _in_json(self, text: str, key_class: KeyClass, depth: int, trail: _Trail) -> str | None:
         """Return redacted JSON, None if nothing was found; raises ValueError if it is no JSON."""
-        walk = nested.JsonRedactor(self._judge_leaf, self.keys.classify_nested, trail.entities)
+        walk = nested.JsonRedactor(self._judge_leaf, self.keys.classify_nested, trail.found)
         try:
             if depth <= nested.MAX_DEPTH:
                 return walk.redact(text, key_class, depth)
         except RecursionError:
             pass  # deeper than the parser goes
-        trail.entities.append(REDACTED)
+        trail.found.append(Found(REDACTED, "too deep"))
         return TOO_DEEP
 
     def _judge_leaf(self, text: str, key_class: KeyClass, depth: int) -> Verdict | None:
@@ -233,16 +254,24 @@ class Redactor:
     def _marks(self, text: str) -> list[int]:
         return self._all_marks if self._screen is None else self._screen.marks(text)
 
-    def _find(self, text: str, marks: Iterable[int], key_class: KeyClass) -> list[Finding]:
-        """Return disjoint findings over the threshold, leaving earlier replacements alone."""
-        found = self._detectors.find(text, dict.fromkeys(marks))
-        kept = [
+    def _find(
+        self, text: str, marks: Iterable[int], key_class: KeyClass
+    ) -> tuple[list[Finding], list[Finding]]:
+        """Return disjoint findings over the threshold, leaving earlier replacements alone.
+
+        Those to cut and those to keep apart: a kept one must not stand in for a cut one.
+        """
+        found = [
             scored
-            for one in found
+            for one in self._detectors.find(text, dict.fromkeys(marks))
             if (scored := self._scored(one, text, key_class)) is not None
             and not self._is_allowed(text[one.start : one.end])
         ]
-        return merge(outside_tokens(text, kept, self.operators.token))
+        kept = [one for one in found if self.operators.keeps(one.entity)]
+        if kept:
+            found = [one for one in found if not self.operators.keeps(one.entity)]
+        token = self.operators.token
+        return merge(outside_tokens(text, found, token)), merge(outside_tokens(text, kept, token))
 
     def _is_allowed(self, text: str) -> bool:
         return self._allowed is not None and self._allowed(text)
@@ -271,7 +300,9 @@ class Redactor:
         position = 0
         for one in found:
             parts.append(text[position : one.start])
-            parts.append(self.operators.replacement(one.entity, text[one.start : one.end]))
+            value = text[one.start : one.end]
+            exact = not one.is_union
+            parts.append(self.operators.replacement(one.entity, value, is_exact=exact))
             position = one.end
         parts.append(text[position:])
         return "".join(parts)
@@ -281,29 +312,29 @@ class Redactor:
         found = self._in_readings(text, key_class)
         if not found:
             return None
-        trail.entities.extend(one.entity for one in found)
+        trail.note(found)
 
         def replaced(match: re.Match[str]) -> str:
             inside = self._in_readings(match[0], key_class)
             if not inside:
                 return match[0]
             decoded = views.readings(match[0])[-1]
-            return self.operators.replacement(inside[0].entity, decoded)
+            return self.operators.replacement(inside[0].entity, decoded, is_exact=False)
 
         cut = _SEGMENT.sub(replaced, text)
         if cut != text and not self._in_readings(cut, key_class):
             return cut
-        return self.operators.replacement(found[0].entity, text)
+        return self.operators.replacement(found[0].entity, text, is_exact=False)
 
     def _in_readings(self, text: str, key_class: KeyClass) -> list[Finding]:
         for reading in views.readings(text):
-            found = self._find(reading, self._marks(reading), key_class)
+            found, _ = self._find(reading, self._marks(reading), key_class)
             if found:
                 return found
         return []
 
-    def _in_bytes(self, text: str, key_class: KeyClass) -> str | None:
-        """Return the first entity in base64 of bytes, read as UTF-8 and as Latin-1."""
+    def _in_bytes(self, text: str, key_class: KeyClass) -> Found | None:
+        """Return the first find to cut in base64 of bytes, read as UTF-8 and as Latin-1."""
         try:
             raw = base64.b64decode(text + "=" * (-len(text) % 4), altchars=None, validate=True)
         except (ValueError, binascii.Error):
@@ -311,8 +342,8 @@ class Redactor:
         plain = KeyClass(context=key_class.context)
         for reading in (raw.decode("utf-8", "replace"), raw.decode("latin-1")):
             verdict = self._judge(reading, plain, 1, _Trail())
-            if verdict is not None:
-                return verdict.entities[0]
+            if verdict is not None and verdict.is_cut:
+                return next(one for one in verdict.found if not self.operators.keeps(one.entity))
         return None
 
     def _version(self, settings: RedactionSettings) -> str:
@@ -322,7 +353,8 @@ class Redactor:
             [(rule.pattern.name, rule.pattern.regex) for rule in self._detectors.rules],
             sorted(settings.entities),
             settings.score_threshold,
-            sorted(settings.operators.items()),
+            sorted((entity, repr(one)) for entity, one in settings.operators.items()),
+            settings.hmac_namespace,
             [getattr(settings, name) for name in KeyPolicySettings.model_fields],
         ]
         rules = hashlib.sha256(repr(parts).encode()).hexdigest()[:8]

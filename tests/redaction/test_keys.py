@@ -81,7 +81,7 @@ def test_credential_keys_lose_the_whole_value(redactor: Redactor, key: str) -> N
 def test_identity_keys_give_a_token(redactor: Redactor, key: str) -> None:
     """Scenario: a name under an identity key. Guarantees: a joinable token, never the name."""
     first = redactor.redact_text("Jane Roe", key=key).text
-    assert regex.fullmatch(r"<IDENTITY:[0-9a-f]{16}>", first)
+    assert regex.fullmatch(r"<IDENTITY:[0-9a-f]{4}-[0-9a-f]{16}>", first)
     assert first == redactor.redact_text(" Jane Roe ", key=key).text
     assert first != redactor.redact_text("John Roe", key=key).text
 

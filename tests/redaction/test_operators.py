@@ -1,0 +1,236 @@
+"""What stands in place of a found value, by entity."""
+
+from __future__ import annotations
+
+import base64
+import json
+import re
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from pydantic import ValidationError
+
+from collector.model.errors import ConfigError
+from config.loader import load_settings
+from config.rendering import plain, to_yaml
+from config.settings import RedactionSettings
+from processors.redaction import Redactor
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+KEY = "a key of the tests, 32 bytes long"
+OTHER_KEY = "another key of tests, also 32 long"
+CARD = "4111111111111111"
+MAIL = "ann.person@example.com"
+SPELLINGS = (
+    MAIL,
+    f"to {MAIL} and {CARD}",
+    f"{CARD}",
+    json.dumps({"to": MAIL, "card": int(CARD), "password": "hunter2hunter2"}),
+    MAIL.replace("@", "%40"),
+    f"https://x.test/?card={CARD}&m={base64.b64encode(MAIL.encode()).decode()}&n=1",
+    "password=hunter2hunter2",
+    f"postgres://app:s3cr3tpassw0rd@db/x for {MAIL}",
+)
+
+
+def made(operators: dict[str, Any], **options: Any) -> Redactor:
+    """Return a redactor of these operators."""
+    return Redactor(RedactionSettings(operators=operators, hmac_key=KEY, **options))
+
+
+def longest_shared(redacted: str, value: str) -> int:
+    """Return the length of the longest piece of ``value`` that is still there."""
+    return max(
+        (
+            end - start
+            for start in range(len(value))
+            for end in range(start + 1, len(value) + 1)
+            if value[start:end] in redacted
+        ),
+        default=0,
+    )
+
+
+@pytest.mark.parametrize("kind", ["replace", "mask", "hmac", "remove"])
+@pytest.mark.parametrize("text", SPELLINGS)
+@pytest.mark.parametrize("key", [None, "user.email", "http.request.header.authorization"])
+def test_every_operator_cuts_and_rests(kind: str, text: str, key: str | None) -> None:
+    """Scenario: each operator for all entities. Guarantees: at most half is left; it is stable."""
+    redactor = REDACTORS[kind]
+    once = redactor.redact_text(text, key).text
+    for value in (MAIL, CARD, "hunter2hunter2", "s3cr3tpassw0rd"):
+        assert longest_shared(once, value) <= len(value) // 2
+    assert redactor.redact_text(once, key).text == once
+    if text.startswith("{") and key is None:
+        assert json.loads(once).keys() == json.loads(text).keys()
+
+
+REDACTORS = {
+    kind: made(dict.fromkeys(("DEFAULT", "IDENTITY", "CREDENTIAL"), kind))
+    for kind in ("replace", "mask", "hmac", "remove")
+}
+
+
+@pytest.mark.parametrize(
+    ("options", "expected"),
+    [
+        ({}, "************1111"),
+        ({"keep_last": 0}, "*" * 16),
+        ({"keep_first": 6, "keep_last": 4}, "4111********1111"),
+        ({"keep_first": 2, "keep_last": 2, "character": "#"}, "41############11"),
+        ({"keep_first": 16, "keep_last": 16}, "********11111111"),
+    ],
+)
+def test_masks(options: dict[str, Any], expected: str) -> None:
+    """Scenario: masks of a card number. Guarantees: what is asked for, and never more than half."""
+    redactor = made({"CREDIT_CARD": {"type": "mask", **options}})
+    assert redactor.redact_text(f"card {CARD}!").text == f"card {expected}!"
+    assert redactor.redact_text(f"card {expected}!").text == f"card {expected}!"
+
+
+def test_a_mask_shows_nothing_of_what_it_was_not_made_for() -> None:
+    """Scenario: the find is a part of an encoded word. Guarantees: none of its characters stay."""
+    redactor = made({"CREDIT_CARD": {"type": "mask", "keep_last": 16}})
+    encoded = f"{'a' * 30}%20{CARD}"
+    assert redactor.redact_text(encoded).text == "*" * 47
+    secret = made({"CREDIT_CARD": {"type": "mask", "keep_last": 16}, "SECRET": "replace"})
+    both = secret.redact_text(f"password={CARD}abcdefgh1234").text
+    assert longest_shared(both, "abcdefgh1234") <= 1
+
+
+def test_keep_counts_and_keeps_but_hides_nothing() -> None:
+    """Scenario: e-mails are kept. Guarantees: they are reported, and everything else still goes."""
+    redactor = made({"EMAIL_ADDRESS": "keep", "IDENTITY": "keep"})
+    kept = redactor.redact_text(f"to {MAIL}")
+    assert kept.text == f"to {MAIL}"
+    assert [(one.entity, one.start, one.end) for one in kept.findings] == [("EMAIL_ADDRESS", 3, 25)]
+    assert redactor.redact_text(f"{MAIL} {CARD}").text == f"{MAIL} <CREDIT_CARD>"
+    assert redactor.redact_text(MAIL, "user.id").text == MAIL
+    assert redactor.redact_text(CARD, "user.id").text == "<CREDIT_CARD>"
+    assert redactor.redact_text(f'{{"user_id": 17, "m": "{MAIL}"}}').findings != ()
+    assert redactor.redact_text('{"user_id": 17}').text == '{"user_id": 17}'
+    # an address that is kept must not end the search before other readings of the text
+    assert CARD not in redactor.redact_text(f"{MAIL} 4111%31111 4111%20{CARD[4:]}").text
+    encoded = base64.b64encode(f"my card {CARD}".encode()).decode()
+    assert redactor.redact_text(f"{MAIL} {encoded}").text == f"{MAIL} <CREDIT_CARD>"
+    # nor may it cover what overlaps it
+    url = f"https://u:s3cr3tpassw0rd@{MAIL.partition('@')[2]}/"
+    assert "s3cr3tpassw0rd" not in redactor.redact_text(url).text
+
+
+def test_remove_and_the_key_classes() -> None:
+    """Scenario: remove. Guarantees: nothing in place; DEFAULT says nothing about credentials."""
+    redactor = made({"DEFAULT": "remove", "IDENTITY": "remove"})
+    assert redactor.redact_text(f"<{MAIL}>").text == "<>"
+    assert redactor.redact_text("ann", "user.id").text == ""
+    assert redactor.redact_text("x", "password").text == "<CREDENTIAL>"
+    assert made({"CREDENTIAL": "remove"}).redact_text("x", "password").text == ""
+    assert redactor.redact_text(f'{{"a": ["{MAIL}"]}}').text == '{"a": [""]}'
+
+
+def test_tokens_name_their_key_and_only_known_keys_make_tokens() -> None:
+    """Scenario: the key is rotated. Guarantees: old tokens stay with the old key named, else go."""
+    old = made({"DEFAULT": "hmac", "IDENTITY": "hmac"})
+    rotated = {"operators": {"DEFAULT": "hmac", "IDENTITY": "hmac"}, "hmac_key": OTHER_KEY}
+    aware = Redactor(RedactionSettings(**rotated, hmac_previous_keys=(KEY,)))  # type: ignore[arg-type]
+    unaware = Redactor(RedactionSettings(**rotated))  # type: ignore[arg-type]
+    token = old.redact_text("ann", "user.id").text
+    assert re.fullmatch(r"<IDENTITY:([0-9a-f]{4})-[0-9a-f]{16}>", token)
+    assert token[10:14] == old.operators.key_id[:4]
+    assert old.version.endswith(old.operators.key_id)
+    assert aware.redact_text(token, "user.id").text == token
+    assert aware.redact_text("ann", "user.id").text == unaware.redact_text("ann", "user.id").text
+    again = unaware.redact_text(token, "user.id").text
+    assert again not in {token, unaware.redact_text("ann", "user.id").text}
+    assert unaware.redact_text(again, "user.id").text == again
+
+
+def test_digits_in_angle_brackets_are_no_token(redactor: Redactor) -> None:
+    """Scenario: a sender writes what looks like a token. Guarantees: the number in it is cut."""
+    assert CARD not in redactor.redact_text(f"<CREDIT_CARD:{CARD}>").text
+    assert CARD not in redactor.redact_text(f"<IDENTITY:{CARD}>", "user.id").text
+
+
+def test_without_a_key_tokens_join_in_one_process_only() -> None:
+    """Scenario: hmac without a key. Guarantees: tokens, equal within the run, unlike another's."""
+    one, two = Redactor(RedactionSettings()), Redactor(RedactionSettings())
+    first = one.redact_text("ann", "user.id").text
+    assert first == one.redact_text("ann", "enduser.id").text
+    assert first.startswith("<IDENTITY:")
+    assert first != two.redact_text("ann", "user.id").text
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "text", "entity"),
+    [
+        ("user.email", "Ann.Person@Example.com", MAIL, "EMAIL_ADDRESS"),
+        ("user.phone", "+1 (415) 555-2671", "+14155552671", "PHONE_NUMBER"),
+        ("user.card", "4111 1111 1111 1111", CARD, "CREDIT_CARD"),
+        ("user.iban", "de89 3704 0044 0532 0130 00", "DE89370400440532013000", "IBAN_CODE"),
+    ],
+)
+def test_namespaces(key: str, value: str, text: str, entity: str) -> None:
+    """Scenario: one value under an identity key and in a text. Guarantees: shared joins them."""
+    operators = {"DEFAULT": "hmac", "IDENTITY": "hmac"}
+
+    def tokens(space: str) -> list[str]:
+        redactor = made(operators, hmac_namespace=space)
+        whole, inside = redactor.redact_text(value, key).text, redactor.redact_text(text).text
+        assert inside.startswith(f"<{entity}:")
+        return [one.partition(":")[2] for one in (whole, inside)]
+
+    shared = tokens("shared")
+    assert shared[0] == shared[1]
+    assert len({*tokens("entity"), *shared}) == 3
+
+
+@pytest.mark.parametrize(
+    ("overrides", "path", "words"),
+    [
+        (["operators={DEFAULT: keep}"], "operators", "keep is for one entity"),
+        (["operators={REDACTED: remove}"], "operators", "REDACTED has no operator"),
+        (["operators={CONTENT: {type: hmac}}"], "operators", "CONTENT has no operator"),
+        (["operators={EMAIL_ADDRESS: gone}"], "operators.EMAIL_ADDRESS.type", "expected 'replace'"),
+        (["operators={SECRET: {type: hmac, keep_last: 2}}"], "operators.SECRET", "are for mask"),
+        (["operators={SECRET: {type: mask, keep: 2}}"], "operators.SECRET.keep", "unknown key"),
+        (["operators={SECRET: [mask]}"], "operators.SECRET", "expected a map"),
+        (["hmac_key=short secret"], "hmac_key", "at least 16 bytes"),
+        (["hmac_previous_keys=[shortsecret]"], "hmac_previous_keys", "at least 16 bytes"),
+    ],
+)
+def test_mistakes_are_named_and_not_repeated(overrides: list[str], path: str, words: str) -> None:
+    """Scenario: an operator or key that cannot be. Guarantees: it is named, no key is shown."""
+    with pytest.raises(ConfigError) as refused:
+        load_settings([], [f"processors.redaction.{one}" for one in overrides], {})
+    message = str(refused.value)
+    assert f"processors.redaction.{path}" in message
+    assert words in message
+    assert "short" not in message
+
+
+def test_operators_are_written_as_they_are_read(tmp_path: Path) -> None:
+    """Scenario: both forms in a file. Guarantees: print-config gives them back, keys hidden."""
+    (tmp_path / "key").write_text(KEY + "\n")
+    (tmp_path / "config.yaml").write_text(
+        "processors:\n  redaction:\n"
+        "    operators: {EMAIL_ADDRESS: hmac, CREDIT_CARD: {type: mask, keep_last: 2}}\n"
+        f"    hmac_key: ${{file:{tmp_path}/key}}\n"
+        f"    hmac_previous_keys: ['{OTHER_KEY}']\n"
+    )
+    settings = load_settings([tmp_path / "config.yaml"], [], {})
+    redaction = settings.processors.redaction
+    assert redaction.operators["CREDIT_CARD"].keep_last == 2
+    assert redaction.hmac_key is not None
+    assert redaction.hmac_key.get_secret_value() == KEY
+    shown = to_yaml(plain(settings))
+    assert "EMAIL_ADDRESS: hmac" in shown
+    assert KEY not in shown + repr(settings)
+    assert OTHER_KEY not in shown + repr(settings)
+
+
+def test_the_settings_take_no_short_key() -> None:
+    """Scenario: a key of 15 bytes in Python. Guarantees: refused."""
+    with pytest.raises(ValidationError, match="16 bytes"):
+        RedactionSettings(hmac_previous_keys=("x" * 15,))  # type: ignore[arg-type]

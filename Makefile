@@ -4,7 +4,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: demo test lint bench run clean
+.PHONY: demo test lint bench bench-redaction run clean
 
 demo: $(STAMP)
 	$(BIN)/clearspan demo
@@ -23,6 +23,9 @@ lint: $(STAMP)
 
 bench: $(STAMP)
 	$(BIN)/python -m tests.bench
+
+bench-redaction: $(STAMP)
+	$(BIN)/python -m tests.bench.redaction_quality --misses
 
 clean:
 	rm -rf $(VENV) clearspan-data

@@ -13,6 +13,7 @@ from config.redaction_keys import KeyPolicySettings
 from config.redaction_operators import OperatorSettings, check_operators, default_operators
 
 REFERENCE: Final = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*")
+Summary = Literal["debug", "info", "silent"]
 Profile = Literal["balanced", "strict", "gdpr", "pci"]
 _LEAST_KEY_BYTES = 16  # shorter keys can be guessed by trying
 
@@ -124,6 +125,12 @@ class RedactionSettings(KeyPolicySettings):
         description="`entity`: a value's token depends on what it was found as. `shared`: the "
         "digits of the token are the same for one value, found as whatever, so that an e-mail in a "
         "text joins with one under `user.email`.",
+    )
+    summary: Summary = Field(
+        "silent",
+        description="Span attributes about what was redacted: `debug` adds "
+        "`redaction.masked.keys` (keys of the span's attributes whose values changed, comma "
+        "between them) and `redaction.masked.count`, `info` the count only.",
     )
     cache_strings: int = Field(
         50_000,

@@ -144,6 +144,13 @@ REDACTIONS: Final = Metric(
     "count as CREDENTIAL and IDENTITY).",
     ("entity",),
 )
+REDACTION_FINDINGS: Final = Metric(
+    "clearspan_redaction_findings_total",
+    "counter",
+    "Strings in which a rule found something, repeats and kept ones too, by entity, rule (whole "
+    "value: its key decided) and surface.",
+    ("entity", "rule", "surface"),
+)
 REDACTION_CACHE: Final = Metric(
     "clearspan_redaction_strings_total",
     "counter",

@@ -7,7 +7,6 @@ that the cache does not know, over distinct keys, and over surfaces.
 
 from __future__ import annotations
 
-from collections import Counter
 from itertools import compress, repeat
 from operator import is_not, not_
 from typing import TYPE_CHECKING, Final
@@ -17,10 +16,11 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from collector.model import schema as s
-from collector.model.telemetry import REDACTION_CACHE, REDACTIONS
+from processors.redaction.audit import Audit
 from processors.redaction.cache import UNKNOWN
 from processors.redaction.encoded import Encoded, int32_array
 from processors.redaction.keys import SCAN, KeyClass, KeyKind
+from processors.redaction.summary import MaskedKeys
 from processors.redaction.surfaces import Leaf, Surfaces
 from processors.redaction.unique_keys import keep_keys_apart
 from processors.redaction.verdict import Verdict
@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 
     from collector.model.batch import SpanBatch
     from collector.model.telemetry import Telemetry
+    from config.redaction import Summary
     from processors.redaction.cache import Unknown, VerdictCache
     from processors.redaction.redactor import Redactor
 
@@ -42,13 +43,19 @@ _SCALAR_TAGS: Final = pa.array(["int", "double", "bool"])
 class BatchRedaction:
     """The work on one batch."""
 
-    def __init__(self, redactor: Redactor, cache: VerdictCache, telemetry: Telemetry) -> None:
+    def __init__(
+        self,
+        redactor: Redactor,
+        cache: VerdictCache,
+        telemetry: Telemetry,
+        summary: Summary = "silent",
+    ) -> None:
         """Borrow the parts; nothing is kept between batches but what the cache keeps."""
+        self._summary = summary
         self._redactor = redactor
         self._cache = cache
         self._telemetry = telemetry
-        self._entities: Counter[str] = Counter()
-        self._judged: Counter[str] = Counter()
+        self._audit = Audit()
 
     def run(self, batch: SpanBatch) -> SpanBatch:
         """Return the redacted batch."""
@@ -62,10 +69,9 @@ class BatchRedaction:
         key_side = Encoded([*own_keys, *tag_keys])
         value_side = Encoded([*values, *rest])
         special = self._special(key_side, value_side, found)
-        columns: dict[str, pa.Array] = {}
         replaced: dict[tuple[str, ...], pa.Array] = {}
         counts = np.zeros(len(batch), np.int64)
-        changed = self._redact(value_side, special)
+        masked = changed = self._redact(value_side, special)
         if changed is not None:
             replaced |= value_side.rebuilt(changed)
             _count(value_side, changed, counts)
@@ -78,10 +84,13 @@ class BatchRedaction:
         for leaf, wrong, emptied in found.stray_ids():
             replaced[leaf.path] = emptied
             counts += np.bincount(leaf.rows(wrong), minlength=len(counts))
-        columns |= found.rebuilt(replaced)
+        columns = found.rebuilt(replaced)
+        if masked is not None and self._summary != "silent":
+            summary = MaskedKeys(key_side, value_side, masked)
+            summary.write(columns, with_keys=self._summary == "debug")
         columns[s.REDACTION_COUNT] = int32_array(counts.astype(np.int32))
         columns[s.REDACTION_VERSION] = pa.repeat(self._redactor.version, len(batch))
-        self._report()
+        self._audit.report(self._telemetry)
         return batch.replace(columns)
 
     def _special(
@@ -132,8 +141,11 @@ class BatchRedaction:
             side.codes[positions] = codes
         if not side.added:
             return None
+        self._audit.note(side)
         changed: NDArray[np.bool_] = side.codes != original
-        return changed
+        if side.kept:
+            changed &= ~np.isin(side.codes, side.kept)
+        return changed if changed.any() else None
 
     def _judge_plain(
         self, side: Encoded, plain: NDArray[np.bool_] | None
@@ -151,7 +163,7 @@ class BatchRedaction:
         for place, verdict in self._verdicts([*strings], strings, SCAN):
             if mapping is None:
                 mapping = np.arange(side.unseen, dtype=np.int32)
-            mapping[wanted[place]] = side.add(verdict.text)
+            mapping[wanted[place]] = side.judged(verdict)
         return mapping
 
     def _judge_special(
@@ -165,7 +177,7 @@ class BatchRedaction:
         number = self._redactor.keys.number(key_class)
         keys: list[Hashable] = list(zip(repeat(number), texts, strict=False))
         for place, verdict in self._verdicts(keys, texts, key_class):
-            codes[nulls + place] = side.add(verdict.text)
+            codes[nulls + place] = side.judged(verdict)
         return codes[inverse]
 
     def _verdicts(
@@ -178,15 +190,13 @@ class BatchRedaction:
         known = self._cache.look_up(keys)
         open_places = list(compress(range(len(keys)), map(is_not, known, repeat(None))))
         new = [place for place in open_places if known[place] is UNKNOWN]
-        self._judged["cached"] += len(keys) - len(new)
+        self._audit.judged["cached"] += len(keys) - len(new)
         if new:
             self._judge_new(new, keys, texts, key_class, known)
         for place in open_places:
             verdict = known[place]
             if isinstance(verdict, Verdict):
-                self._entities.update(verdict.entities)
-                if verdict.is_cut:
-                    yield place, verdict
+                yield place, verdict
 
     def _judge_new(
         self,
@@ -206,14 +216,8 @@ class BatchRedaction:
         for place in suspects:
             known[place] = verdict = self._redactor.judge(texts[place], key_class)
             self._cache.remember(keys[place], verdict)
-        self._judged["analysed"] += len(suspects)
-        self._judged["screened"] += len(new) - len(suspects)
-
-    def _report(self) -> None:
-        for how, amount in self._judged.items():
-            self._telemetry.add(REDACTION_CACHE, amount, how)
-        for entity, amount in self._entities.items():
-            self._telemetry.add(REDACTIONS, amount, entity)
+        self._audit.judged["analysed"] += len(suspects)
+        self._audit.judged["screened"] += len(new) - len(suspects)
 
 
 def _count(side: Encoded, changed: NDArray[np.bool_], counts: NDArray[np.int64]) -> None:

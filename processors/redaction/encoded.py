@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from processors.redaction.surfaces import Leaf
+    from processors.redaction.verdict import Found, Verdict
 
 
 class Encoded:
@@ -34,6 +35,8 @@ class Encoded:
         }
         self.strings: list[str] = self.dictionary.to_numpy(zero_copy_only=False).tolist()
         self.added: list[str] = []
+        self.found: list[tuple[Found, ...]] = []
+        self.kept: list[int] = []
 
     @property
     def size(self) -> int:
@@ -49,9 +52,17 @@ class Encoded:
         return self.strings[code] if code < self.unseen else self.added[code - self.unseen]
 
     def add(self, text: str) -> int:
-        """Give a replacement its place behind the dictionary and return that."""
+        """Give a text its place behind the dictionary and return that."""
         self.added.append(text)
         return self.size - 1
+
+    def judged(self, verdict: Verdict) -> int:
+        """Give what is written for a judged string its place, also if that is the string itself."""
+        self.found.append(verdict.found)
+        place = self.add(verdict.text)
+        if not verdict.is_cut:
+            self.kept.append(place)
+        return place
 
     def rebuilt(self, changed: NDArray[np.bool_]) -> dict[tuple[str, ...], pa.Array]:
         """Return new arrays, by path, for the leaves in which a position changed."""

@@ -42,6 +42,7 @@ class RedactionProcessor:
         self._telemetry = telemetry
         self._cache = VerdictCache(settings.cache_strings)
         self._filter = None if settings.allow_all_keys else KeyFilter(self._allowed(settings))
+        self._summary = settings.summary
         self._lock = threading.Lock()
 
     @property
@@ -64,7 +65,8 @@ class RedactionProcessor:
                 if self._filter is not None:
                     batch, removed = self._filter.apply(batch)
                     self._telemetry.add(REDACTIONS, removed, NOT_ALLOWED)
-                return BatchRedaction(self._redactor, self._cache, self._telemetry).run(batch)
+                work = BatchRedaction(self._redactor, self._cache, self._telemetry, self._summary)
+                return work.run(batch)
         except ClearspanError:
             raise
         except Exception as error:  # noqa: BLE001 - the edge where redaction fails closed

@@ -26,8 +26,3 @@ class Verdict:
     text: str
     found: tuple[Found, ...]
     is_cut: bool = True
-
-    @property
-    def entities(self) -> tuple[str, ...]:
-        """The entities found, each once."""
-        return tuple(dict.fromkeys(entity for entity, _ in self.found))

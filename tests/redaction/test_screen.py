@@ -20,7 +20,7 @@ from processors.redaction.weaken import UnscreenableError, weaken
 if TYPE_CHECKING:
     from pathlib import Path
 
-STRINGS: Final = 22_000
+STRINGS: Final = 110_000
 PIECES: Final = [
     "john@x.com", "a.b+c@corp.internal", "4111111111111111", "4111-1111-1111-1111", "378282246310005",
     "2223003122003222", "DE89370400440532013000", "gb29 nwbk 6016 1331 9268 19", "219-09-9998",
@@ -35,11 +35,11 @@ PIECES: Final = [
 ]  # fmt: skip
 
 
-def _strings() -> list[str]:
+def _strings(count: int = STRINGS) -> list[str]:
     rng = random.Random(20_260)
     made = []
-    for number in range(STRINGS):
-        text = "".join(rng.choices(PIECES, k=rng.randint(2, 6)))
+    for number in range(count):
+        text = "".join(rng.choices(PIECES, k=rng.randint(2, 7)))
         if number % 3 == 0:
             text = "".join(
                 chr(rng.choice((ord(c), ord(c), ord(c), ord(c) ^ 32, rng.randrange(1, 0x3000))))
@@ -54,19 +54,36 @@ def _strings() -> list[str]:
 
 
 def test_screened_is_unscreened(redactor: Redactor, unscreened: Redactor) -> None:
-    """Scenario: more than 20,000 strings from fragments of everything, ASCII and not, bare and as JSON.
+    """Scenario: 100,000 strings from fragments of everything, ASCII and not, bare and as JSON.
 
-    Guarantees: the screen never withholds a rule or a reading that would have found something.
+    Half of them under a key that is context. Guarantees: the screen never withholds a rule or a
+    reading that would have found something.
     """
     strings = _strings()
-    assert len(set(strings)) > 20_000
+    assert len(set(strings)) > 100_000
     assert sum(not text.isascii() for text in strings) > STRINGS * 0.2
     redacted = 0
-    for text in strings:
-        expected = unscreened.redact_text(text)
-        assert redactor.redact_text(text) == expected
+    for number, text in enumerate(strings):
+        key = "customer_ssn" if number % 2 else None
+        expected = unscreened.redact_text(text, key)
+        assert redactor.redact_text(text, key) == expected
         redacted += expected.text != text
     assert STRINGS * 0.3 < redacted < STRINGS
+
+
+@pytest.mark.parametrize("broken", ["@[\\w\\-]", "live|test|prod", "BEGIN"])
+def test_the_comparison_notices_a_screen_that_is_wrong(
+    unscreened: Redactor, settings: RedactionSettings, broken: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Scenario: one pattern of the screen replaced. Guarantees: the comparison above would fail."""
+
+    def wrong(pattern: str, *, shadow: bool) -> str:
+        return "neverthere" if broken in pattern else weaken(pattern, shadow=shadow)
+
+    monkeypatch.setattr("processors.redaction.screen.weaken", wrong)
+    mutant = Redactor(settings)
+    strings = [*PIECES, "sk_live_" + "a1B2" * 9, *_strings(2000)]
+    assert any(mutant.redact_text(one) != unscreened.redact_text(one) for one in strings)
 
 
 @pytest.mark.parametrize("always_json", [False, True])
@@ -78,7 +95,7 @@ def test_strings_scanned_together_are_marked_as_each_alone(*, always_json: bool)
     ignored = ["internal.*"] if always_json else []
     screen = Redactor(RedactionSettings(ignored_keys=ignored, credential_keys=ignored))._screen
     assert screen is not None
-    strings = [*PIECES, *_strings()]
+    strings = [*PIECES, *_strings(22_000)]
     alone = {text: bool(screen.marks(text)) for text in strings}
     assert len(strings) * 0.3 < sum(alone.values()) < len(strings) * 0.95
     for seed in range(3):

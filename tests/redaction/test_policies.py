@@ -344,6 +344,29 @@ def test_profile_strict() -> None:
     assert got["url.path"] == "/a/*"
 
 
+def test_profile_gdpr() -> None:
+    """Scenario: people by address, number and words. Guarantees: tokens that join, no value."""
+    got = one(
+        profile("gdpr"),
+        a=("from 203.0.113.9", None),
+        b=("203.0.113.9 again", None),
+        nif=("NIF 55555555K", None),
+        mail=("ann@example.com", None),
+        note=("write to ann@example.com", None),
+        card=("4111111111111111", None),
+        llm__input_messages__0__message__content=("I live in Oslo", None),
+        llm__input_messages__0__message__role=("user", None),
+    )
+    assert got["a"].removeprefix("from ") == got["b"].removesuffix(" again")
+    assert got["a"].startswith("from <IP_ADDRESS:")
+    assert got["nif"].startswith("NIF <ES_NIF:")
+    assert got["note"].startswith("write to <EMAIL_ADDRESS:")
+    assert got["mail"].startswith("<IDENTITY:")
+    assert got["card"] == "<CREDIT_CARD>"
+    assert got["llm.input_messages.0.message.content"].startswith("<CONTENT:")
+    assert got["llm.input_messages.0.message.role"] == "user"
+
+
 def test_profile_pci() -> None:
     """Scenario: account data under its own names. Guarantees: cut, names alike are left."""
     cut = [

@@ -68,7 +68,7 @@ def test_planted_values_stand_in_the_before_column_only(shown: str) -> None:
     for exhibit in EXHIBITS:
         assert shown.count(exhibit.secret) == 1, exhibit.name
         (row,) = [row for row in rows if exhibit.secret in row]
-        assert re.search(r"<[A-Z_]+(:\w+)?>", row.split(exhibit.secret)[1]), row
+        assert re.search(r"<[A-Z_]+(:[\w-]+)?>", row.split(exhibit.secret)[1]), row
     (searched,) = re.findall(r"searched (\d+) files .* ([\d,]+) bytes, .*: (\d+) hits", shown)
     assert int(searched[0]) > 3
     assert int(searched[1].replace(",", "")) > 100_000

@@ -28,7 +28,7 @@ from collector.otlp.decode import Decoder
 from collector.otlp.promotion import Promoter
 from collector.pipeline import Parts, Pipeline, Stage
 from collector.receivers.serving import Listeners
-from processors.registry import PROCESSORS, SAMPLERS, load_custom
+from processors.registry import PROCESSORS, SAMPLERS, canary_watch, load_custom
 from processors.sampling import SamplerChain
 from storage.journal import Journal
 from storage.lake import Lake
@@ -129,6 +129,8 @@ class Sidecar:
                 stages.append(Stage(name, load_custom(name, options)))
             if name == "redaction":
                 stages.append(Stage("promotion", Promoter()))
+        if settings.processors.redaction.canaries:
+            stages.append(Stage("canaries", canary_watch(settings.processors, self._telemetry)))
         parts = Parts(
             decoder=Decoder(settings.receivers.otlp.limits, time.time_ns),
             stages=tuple(stages),

@@ -6,7 +6,7 @@ import re
 from typing import Final, Literal
 
 import regex
-from pydantic import Field, SecretStr, field_validator
+from pydantic import Field, SecretStr, field_validator, model_validator
 
 from config.base import Settings
 from config.redaction_keys import KeyPolicySettings
@@ -16,6 +16,28 @@ REFERENCE: Final = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*")
 Summary = Literal["debug", "info", "silent"]
 Profile = Literal["balanced", "strict", "gdpr", "pci"]
 _LEAST_KEY_BYTES = 16  # shorter keys can be guessed by trying
+_LEAST_CANARY = 8  # shorter ones stand in ordinary text
+HashFunction = Literal["hmac-sha256", "hmac-sha512", "sha3", "sha1", "md5"]
+
+
+class DryRunSettings(Settings):
+    """Redaction on trial: everything is found and counted, nothing is cut."""
+
+    enabled: bool = Field(
+        default=False,
+        description="Count what would be cut and store every value as it came.",
+    )
+    i_understand: bool = Field(
+        default=False,
+        description="Has to be true as well: personal data and secrets reach disk, metrics and "
+        "whoever queries.",
+    )
+
+    @model_validator(mode="after")
+    def _is_meant(self) -> DryRunSettings:
+        if self.enabled and not self.i_understand:
+            raise ValueError("stores everything unredacted: set i_understand: true beside enabled")
+        return self
 
 
 class RuleSettings(Settings):
@@ -126,11 +148,26 @@ class RedactionSettings(KeyPolicySettings):
         "digits of the token are the same for one value, found as whatever, so that an e-mail in a "
         "text joins with one under `user.email`.",
     )
+    hash_function: HashFunction | None = Field(
+        None,
+        description="Puts hashes where `DEFAULT: replace` would put <ENTITY>. The two of HMAC are "
+        "that of the operator hmac; `sha3` (256 bits), `sha1` and `md5` take no key, so that "
+        "whoever guesses a value knows it: cards and phone numbers are quickly guessed.",
+    )
     summary: Summary = Field(
         "silent",
         description="Span attributes about what was redacted: `debug` adds "
         "`redaction.masked.keys` (keys of the span's attributes whose values changed, comma "
         "between them) and `redaction.masked.count`, `info` the count only.",
+    )
+    canaries: tuple[SecretStr, ...] = Field(
+        (),
+        description="Made-up values, at least 8 characters each, that you plant in your traffic. "
+        "A span that still holds one behind all processors is dropped, counted and alerted on.",
+    )
+    dry_run: DryRunSettings = Field(
+        default_factory=DryRunSettings,
+        description="Try redaction out on real traffic without cutting anything.",
     )
     cache_strings: int = Field(
         50_000,
@@ -145,6 +182,14 @@ class RedactionSettings(KeyPolicySettings):
             if REFERENCE.fullmatch(reference) is None:
                 raise ValueError(f"{reference!r} is not written module:Class")
         return references
+
+    @field_validator("canaries")
+    @classmethod
+    def _unlikely(cls, canaries: tuple[SecretStr, ...]) -> tuple[SecretStr, ...]:
+        for number, canary in enumerate(canaries):
+            if len(canary.get_secret_value()) < _LEAST_CANARY:
+                raise ValueError(f"number {number} is shorter than {_LEAST_CANARY} characters")
+        return canaries
 
     @field_validator("operators")
     @classmethod

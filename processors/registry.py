@@ -79,6 +79,14 @@ SAMPLERS: Final = (
 )
 
 
+def canary_watch(settings: ProcessorsSettings, telemetry: Telemetry) -> Processor:
+    """Make what looks for ``processors.redaction.canaries`` behind all other processors."""
+    from processors.redaction.canaries import CanaryWatch  # noqa: PLC0415 - see module docstring
+
+    redaction = settings.redaction
+    return CanaryWatch(redaction.canaries, telemetry, is_dry=redaction.dry_run.enabled)
+
+
 def load_custom(reference: str, options: dict[str, object]) -> Processor:
     """Make the user's processor ``module:Class`` with its options as keyword arguments.
 

@@ -157,6 +157,18 @@ REDACTION_CACHE: Final = Metric(
     "Distinct strings of micro-batches by how they were judged: cached, screened or analysed.",
     ("how",),
 )
+REDACTION_DRY_RUN: Final = Metric(
+    "clearspan_redaction_dry_run",
+    "gauge",
+    "1 while redaction is on trial and cuts nothing, else 0.",
+)
+CANARIES_SEEN: Final = Metric(
+    "clearspan_redaction_canaries_seen_total",
+    "counter",
+    "Spans in which a canary was seen behind all processors, by its place in "
+    "`processors.redaction.canaries` (from 0) and surface.",
+    ("canary", "surface"),
+)
 PRICED_SPANS: Final = Metric(
     "clearspan_cost_spans_total",
     "counter",

@@ -7,6 +7,7 @@ that the cache does not know, over distinct keys, and over surfaces.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from itertools import compress, repeat
 from operator import is_not, not_
 from typing import TYPE_CHECKING, Final
@@ -49,8 +50,14 @@ class BatchRedaction:
         cache: VerdictCache,
         telemetry: Telemetry,
         summary: Summary = "silent",
+        *,
+        is_dry: bool = False,
     ) -> None:
-        """Borrow the parts; nothing is kept between batches but what the cache keeps."""
+        """Borrow the parts; nothing is kept between batches but what the cache keeps.
+
+        ``is_dry`` counts all that would change, and changes nothing.
+        """
+        self._is_dry = is_dry
         self._summary = summary
         self._redactor = redactor
         self._cache = cache
@@ -196,7 +203,7 @@ class BatchRedaction:
         for place in open_places:
             verdict = known[place]
             if isinstance(verdict, Verdict):
-                yield place, verdict
+                yield place, replace(verdict, text=texts[place]) if self._is_dry else verdict
 
     def _judge_new(
         self,

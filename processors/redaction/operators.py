@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Final
 from config.redaction_operators import OperatorSettings
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Iterable
 
-    from pydantic import SecretStr
+    from config.redaction import RedactionSettings
 
 IDENTITY: Final = "IDENTITY"
 CREDENTIAL: Final = "CREDENTIAL"
@@ -26,6 +26,9 @@ TOO_DEEP: Final = f"<{REDACTED}:too_deep>"
 _TOKEN_HEX: Final = 16
 _KEY_ID_HEX: Final = 4
 _REPLACE: Final = OperatorSettings(type="replace")
+_HASH: Final = OperatorSettings(type="hmac")
+# Of hash functions without a key: how many hexadecimal digits they give.
+_UNKEYED: Final = {"md5": 32, "sha1": 40, "sha3": 64}
 _DIGITS_ONLY: Final = frozenset({"CREDIT_CARD", "US_SSN"})
 _NO_SPACES_UPPER: Final = frozenset({"IBAN_CODE"})
 # In the shared namespace the value's shape tells its canonical spelling, not what it was found as.
@@ -40,30 +43,30 @@ class Operators:
     A token is the first 64 bits of HMAC-SHA256 over key id, namespace and canonical value, so equal
     values (whatever their spelling) give equal tokens under one key and none under another. It
     begins with four digits of the key's id. Only tokens of known keys are taken for tokens: else
-    sixteen digits in angle brackets could pass as one.
+    sixteen digits in angle brackets could pass as one. A hash function without a key gives its
+    name and the whole digest of the canonical value, as others compute it.
     """
 
-    def __init__(
-        self,
-        operators: Mapping[str, OperatorSettings],
-        key: SecretStr | None,
-        entities: Iterable[str],
-        *,
-        previous: Sequence[SecretStr] = (),
-        is_shared: bool = False,
-    ) -> None:
+    def __init__(self, settings: RedactionSettings, entities: Iterable[str]) -> None:
         """Choose the operator of each entity; without a key one is made for this process."""
+        self._function = settings.hash_function or "hmac-sha256"
+        key = settings.hmac_key
         secret = secrets.token_bytes(32) if key is None else key.get_secret_value().encode()
         self._key = secret
         self.key_id = _key_id(secret)
-        self._is_shared = is_shared
-        self._operators = dict(operators)
+        self._is_shared = settings.hmac_namespace == "shared"
+        self._operators = dict(settings.operators)
         self._default = self._operators.pop("DEFAULT", _REPLACE)
+        if settings.hash_function is not None and self._default.type == "replace":
+            self._default = _HASH
         own = {IDENTITY, CREDENTIAL, CONTENT, BLOCKED, REDACTED}
         names = "|".join(map(re.escape, sorted({*entities, *self._operators, *own})))
-        ids = {self.key_id, *(_key_id(one.get_secret_value().encode()) for one in previous)}
+        previous = (one.get_secret_value().encode() for one in settings.hmac_previous_keys)
+        ids = {self.key_id, *map(_key_id, previous)}
         by_key = "|".join(sorted(one[:_KEY_ID_HEX] for one in ids))
         token = rf"(?:{by_key})-[0-9a-f]{{{_TOKEN_HEX}}}"
+        if self._function in _UNKEYED:
+            token += rf"|{self._function}-[0-9a-f]{{{_UNKEYED[self._function]}}}"
         self.token: Final = re.compile(
             rf"<(?:(?:{names})(?::(?:{token}|too_deep))?|{CONTENT}:[0-9]{{1,9}})>",
         )
@@ -89,8 +92,11 @@ class Operators:
         """Return the value's token, whatever operator the entity has."""
         space = "shared" if self._is_shared else entity
         canonical = _by_shape(value) if self._is_shared else _canonical(entity, value)
+        if self._function in _UNKEYED:
+            return f"<{entity}:{self._function}-{_digest(self._function, canonical)}>"
         message = f"{self.key_id}\0{space}\0{canonical}"
-        digest = hmac.digest(self._key, message.encode("utf-8", "surrogatepass"), "sha256")
+        name = self._function.removeprefix("hmac-")
+        digest = hmac.digest(self._key, message.encode("utf-8", "surrogatepass"), name)
         return f"<{entity}:{self.key_id[:_KEY_ID_HEX]}-{digest.hex()[:_TOKEN_HEX]}>"
 
     def is_token(self, value: str) -> bool:
@@ -109,6 +115,13 @@ class Operators:
 
 def _key_id(secret: bytes) -> str:
     return hashlib.sha256(b"clearspan key id\0" + secret).hexdigest()[:8]
+
+
+def _digest(function: str, value: str) -> str:
+    name = "sha3_256" if function == "sha3" else function
+    return hashlib.new(
+        name, value.encode("utf-8", "surrogatepass"), usedforsecurity=False
+    ).hexdigest()
 
 
 def _masked(chosen: OperatorSettings, value: str, *, is_exact: bool) -> str:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import structlog
 
 from collector.model.errors import ClearspanError, RedactionUnavailable
-from collector.model.telemetry import REDACTIONS
+from collector.model.telemetry import REDACTION_DRY_RUN, REDACTIONS
 from processors.redaction.cache import VerdictCache
 from processors.redaction.columns import BatchRedaction
 from processors.redaction.key_filter import KeyFilter
@@ -43,6 +43,10 @@ class RedactionProcessor:
         self._cache = VerdictCache(settings.cache_strings)
         self._filter = None if settings.allow_all_keys else KeyFilter(self._allowed(settings))
         self._summary = settings.summary
+        self._is_dry = settings.dry_run.enabled
+        telemetry.set(REDACTION_DRY_RUN, int(self._is_dry))
+        if self._is_dry:
+            _log.warning("redaction is on trial: everything is stored as it came")
         self._lock = threading.Lock()
 
     @property
@@ -63,9 +67,16 @@ class RedactionProcessor:
         try:
             with self._lock:
                 if self._filter is not None:
-                    batch, removed = self._filter.apply(batch)
+                    allowed, removed = self._filter.apply(batch)
                     self._telemetry.add(REDACTIONS, removed, NOT_ALLOWED)
-                work = BatchRedaction(self._redactor, self._cache, self._telemetry, self._summary)
+                    batch = batch if self._is_dry else allowed
+                work = BatchRedaction(
+                    self._redactor,
+                    self._cache,
+                    self._telemetry,
+                    self._summary,
+                    is_dry=self._is_dry,
+                )
                 return work.run(batch)
         except ClearspanError:
             raise

@@ -100,13 +100,7 @@ class Redactor:
         self._detectors = Detectors.of(build_registry(settings))
         self._allowed = whole_match(settings.allowed_values)
         self._threshold = settings.score_threshold
-        self.operators = Operators(
-            settings.operators,
-            settings.hmac_key,
-            self._detectors.entities,
-            previous=settings.hmac_previous_keys,
-            is_shared=settings.hmac_namespace == "shared",
-        )
+        self.operators = Operators(settings, self._detectors.entities)
         context = self._detectors.context_words(settings.score_threshold)
         self.keys = KeyClassifier(settings, context, self.operators.token)
         self.strings_only = not settings.redact_all_types
@@ -355,7 +349,9 @@ class Redactor:
             settings.score_threshold,
             sorted((entity, repr(one)) for entity, one in settings.operators.items()),
             settings.hmac_namespace,
+            settings.hash_function,
             [getattr(settings, name) for name in KeyPolicySettings.model_fields],
         ]
         rules = hashlib.sha256(repr(parts).encode()).hexdigest()[:8]
-        return f"{_RULES_VERSION}.{rules}.{self.operators.key_id}"
+        trial = "dry-run." if settings.dry_run.enabled else ""
+        return f"{trial}{_RULES_VERSION}.{rules}.{self.operators.key_id}"

@@ -2,71 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import pyarrow as pa
 
 from collector.model import schema as s
-from collector.model.batch import SpanBatch
-from collector.model.telemetry import REDACTION_FINDINGS, REDACTIONS, Metric
-from config.settings import RedactionSettings
-from processors.redaction import RedactionProcessor
+from collector.model.telemetry import REDACTION_FINDINGS, REDACTIONS
 from processors.redaction.summary import MASKED_COUNT, MASKED_KEYS
-
-KEY = "a key of the tests, 32 bytes long"
-CARD = "4111111111111111"
-MAIL = "ann.person@example.com"
-
-
-class Recorded:
-    """Telemetry that keeps counters and gauges."""
-
-    def __init__(self) -> None:
-        """Start with nothing."""
-        self.values: dict[tuple[str, ...], float] = {}
-
-    def add(self, metric: Metric, amount: float = 1, *labels: str) -> None:
-        """Add to a counter."""
-        assert len(labels) == len(metric.labels)
-        place = (metric.name, *labels)
-        self.values[place] = self.values.get(place, 0) + amount
-
-    def set(self, metric: Metric, value: float, *labels: str) -> None:
-        """Set a gauge."""
-        self.values[(metric.name, *labels)] = value
-
-    observe = sample = set  # noqa: A003 - the protocol's names
-
-    def of(self, metric: Metric) -> dict[tuple[str, ...], float]:
-        """Return the values of a metric by its labels."""
-        return {labels: value for (name, *labels), value in self.values.items()
-                if name == metric.name for labels in [tuple(labels)]}  # fmt: skip
-
-
-def made(**options: Any) -> tuple[RedactionProcessor, Recorded]:
-    """Return a processor with these options, and what it reports to."""
-    recorded = Recorded()
-    return RedactionProcessor(RedactionSettings(hmac_key=KEY, **options), recorded), recorded
-
-
-def batch_of(*rows: list[tuple[str, str]], **columns: pa.Array) -> SpanBatch:
-    """Return a batch of spans with these attributes; values of digits are integers."""
-    made_of = {
-        s.TRACE_ID: pa.array([bytes(15) + bytes([row]) for row in range(len(rows))], pa.binary(16)),
-        s.NAME: pa.array(["work"] * len(rows)),
-        s.ATTRIBUTES: pa.array(rows, s.STRING_MAP),
-        s.NON_STRING_TYPES: pa.array(
-            [[(k, "int") for k, v in row if v.isdigit()] or None for row in rows], s.STRING_MAP
-        ),
-    }
-    return SpanBatch.from_columns(made_of | columns, len(rows))
-
-
-def rows_of(batch: SpanBatch) -> list[dict[str, str]]:
-    """Return the attributes of each span; no key is there twice."""
-    rows = [row or [] for row in batch.column(s.ATTRIBUTES).to_pylist()]
-    assert all(len(dict(row)) == len(row) for row in rows)
-    return list(map(dict, rows))
+from tests.redaction.sample_batches import CARD, MAIL, batch_of, made, rows_of
 
 
 def test_findings_are_counted_by_entity_rule_and_surface() -> None:

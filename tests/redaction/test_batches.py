@@ -20,6 +20,7 @@ from collector.model.batch import SpanBatch
 from collector.model.errors import RedactionUnavailable
 from collector.model.telemetry import REDACTION_CACHE, REDACTIONS
 from processors.redaction.surfaces import WRITTEN_BY_CLEARSPAN, surfaces
+from tests.redaction.sample_batches import planted
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -50,39 +51,6 @@ SPELLINGS = {
 }
 # Whatever part of a spelling must not be seen afterwards.
 TRACES = [b"canary", b"nary.pers", CARD.encode(), "\u200b".encode(), b"cAnArY", b"Y2FuYXJ5"]
-
-
-def plant(kind: pa.DataType, path: tuple[str, ...], target: tuple[str, ...], text: str) -> Any:
-    """Return a value of the type with ``text`` at the target path and nothing else of interest."""
-    if pa.types.is_string(kind):
-        return text if path == target else "fine"
-    if pa.types.is_map(kind):
-        tags = path[-1].endswith("non_string_types")
-        key = text if (*path, "key") == target else "plain.key"
-        return [(key, "int" if tags else plant(pa.string(), (*path, "value"), target, text))]
-    if pa.types.is_list(kind):
-        return [plant(kind.value_type, path, target, text)]
-    if pa.types.is_struct(kind):
-        return {
-            field.name: plant(field.type, (*path, field.name), target, text)
-            for field in (kind.field(index) for index in range(kind.num_fields))
-        }
-    if pa.types.is_fixed_size_binary(kind):
-        return bytes(kind.byte_width)
-    return {"binary": b"12345678", "int64": 7, "int32": 7}.get(str(kind))
-
-
-def planted(target: tuple[str, ...], text: str, rows: int = 3) -> SpanBatch:
-    """Return a batch in which the second row has the text at the target."""
-    none: tuple[str, ...] = ()
-    columns = {}
-    for field in s.SPAN_SCHEMA:
-        values = [
-            plant(field.type, (field.name,), target if row == 1 else none, text)
-            for row in range(rows)
-        ]
-        columns[field.name] = pa.array(values, field.type)
-    return SpanBatch.from_columns(columns, rows)
 
 
 def buffers(array: pa.Array) -> Iterator[bytes]:

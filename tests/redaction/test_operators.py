@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import hashlib
 import json
 import re
 from typing import TYPE_CHECKING, Any
@@ -234,3 +235,29 @@ def test_the_settings_take_no_short_key() -> None:
     """Scenario: a key of 15 bytes in Python. Guarantees: refused."""
     with pytest.raises(ValidationError, match="16 bytes"):
         RedactionSettings(hmac_previous_keys=("x" * 15,))  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("function", ["hmac-sha256", "hmac-sha512", "sha3", "sha1", "md5"])
+@pytest.mark.parametrize("text", SPELLINGS)
+def test_hash_functions_hash_what_would_be_replaced(function: str, text: str) -> None:
+    """Scenario: each hash function. Guarantees: nothing survives, it is stable, others hold."""
+    redactor = Redactor(RedactionSettings(hash_function=function, hmac_key=KEY))  # type: ignore[arg-type]
+    redacted = redactor.redact_text(text).text
+    assert not any(value in redacted for value in (MAIL, CARD, "hunter2", "s3cr3t"))
+    assert redactor.redact_text(redacted).text == redacted
+    kept = made({"EMAIL_ADDRESS": "replace"}, hash_function=function)
+    assert kept.redact_text(MAIL).text == "<EMAIL_ADDRESS>"
+    assert kept.redact_text(CARD).text.startswith("<CREDIT_CARD:")
+
+
+@pytest.mark.parametrize("function", ["sha3", "sha1", "md5"])
+def test_a_hash_without_a_key_is_the_one_that_others_compute(function: str) -> None:
+    """Scenario: two spellings of a card. Guarantees: the plain digest of its digits."""
+    name = {"sha3": "sha3_256"}.get(function, function)
+    digest = hashlib.new(name, CARD.encode()).hexdigest()
+    redactor = Redactor(RedactionSettings(hash_function=function))  # type: ignore[arg-type]
+    for spelling in (CARD, "4111 1111 1111 1111"):
+        assert redactor.redact_text(spelling).text == f"<CREDIT_CARD:{function}-{digest}>"
+    other = "md5" if function != "md5" else "sha1"
+    forged = f"<CREDIT_CARD:{other}-{CARD}>"
+    assert CARD not in redactor.redact_text(forged).text

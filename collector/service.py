@@ -12,7 +12,7 @@ import signal
 import threading
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, cast
 
 import structlog
 
@@ -28,17 +28,19 @@ from collector.otlp.decode import Decoder
 from collector.otlp.promotion import Promoter
 from collector.pipeline import Parts, Pipeline, Stage
 from collector.receivers.serving import Listeners
+from collector.redact_again import RedactAgain
 from processors.registry import PROCESSORS, SAMPLERS, canary_watch, load_custom
 from processors.sampling import SamplerChain
 from storage.journal import Journal
 from storage.lake import Lake
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
     from types import FrameType
 
     from collector.model.batch import SpanBatch
     from collector.model.contracts import Sampler, SignalObserver
+    from collector.redact_again import Redaction
     from config.settings import ClearspanSettings
 
 _log = structlog.get_logger("clearspan")
@@ -88,7 +90,10 @@ class Sidecar:
         )
         self._signals = GoldenSignals(settings.exporters.prometheus)
         self._signals.report_series(self._telemetry)
-        self._pipeline = self._make_pipeline()
+        stages, samplers = self._make_processors()
+        # the configuration refuses a pipeline in which redaction is not first
+        self._again = RedactAgain(cast("Redaction", stages[0].processor))
+        self._pipeline = self._make_pipeline(stages, samplers)
         self._telemetry.sample(t.PENDING_SPANS, self._pending_spans)
         self._listeners = self._make_listeners()
 
@@ -113,7 +118,8 @@ class Sidecar:
         self._journal.close()
         return drained
 
-    def _make_pipeline(self) -> Pipeline:
+    def _make_processors(self) -> tuple[list[Stage], list[Sampler]]:
+        """Make what stands before the journal, and behind it."""
         settings = self._settings
         stages: list[Stage] = []
         samplers: list[Sampler] = []
@@ -131,6 +137,10 @@ class Sidecar:
                 stages.append(Stage("promotion", Promoter()))
         if settings.processors.redaction.canaries:
             stages.append(Stage("canaries", canary_watch(settings.processors, self._telemetry)))
+        return stages, samplers
+
+    def _make_pipeline(self, stages: Sequence[Stage], samplers: Sequence[Sampler]) -> Pipeline:
+        settings = self._settings
         parts = Parts(
             decoder=Decoder(settings.receivers.otlp.limits, time.time_ns),
             stages=tuple(stages),
@@ -171,7 +181,11 @@ class Sidecar:
         for batch in self._journal.replay(self._lake.settled_through):
             if self._lake.pending_bytes >= self._settings.exporters.lake.max_pending_bytes:
                 self._lake.flush()
-            yield self._lake.drop_committed(batch)
+            yield self._lake.drop_committed(self._up_to_date(batch))
+
+    def _up_to_date(self, batch: SpanBatch) -> SpanBatch:
+        """Redact again what was journalled under other rules."""
+        return batch if self._again.meets(batch) else self._again.batch(batch)
 
     def _storage_takes_data(self) -> bool:
         try:

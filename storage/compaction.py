@@ -32,7 +32,7 @@ _MOST_INPUTS: Final = 128
 _OVERSHOOT: Final = 1.25
 # What a merge holds in memory, beside one piece: at 1.5 kB a row (LLM spans) 8,000 rows.
 _GROUP_BYTES: Final = 12 * 2**20
-_READ_ROWS: Final = 1024
+READ_ROWS: Final = 1024
 
 
 class DamagedInputError(Exception):
@@ -88,10 +88,13 @@ def merge_files(directory: Path, staging: Path, merge: Merge, facts: Facts) -> S
 
     Raises ``DamagedInputError`` naming an input that cannot be read, OSError when writing fails.
     """
-    writer = ParquetWriter(staging, merge.table, facts)
+    writer = ParquetWriter(staging, merge.table, facts.rows)
     try:
-        _copy_rows(directory, merge, writer)
-        size = writer.close()
+        oldest_first = sorted(merge.inputs, key=lambda entry: entry.min_start_us)
+        write_grouped(
+            (piece for entry in oldest_first for piece in pieces_of(directory, entry)), writer
+        )
+        size = writer.close(facts)
     except BaseException:
         writer.abort()
         raise
@@ -110,6 +113,7 @@ def merged_facts(merge: Merge, source_id: str, settled_before: int) -> Facts:
         max_seq=max(entry.max_seq for entry in inputs),
         settled_before=settled_before,
         replaces=tuple(entry.path for entry in inputs),
+        rules=inputs[0].rules if len({entry.rules for entry in inputs}) == 1 else "",
     )
 
 
@@ -129,32 +133,33 @@ def _fitting(entries: list[FileEntry], most_bytes: int) -> tuple[FileEntry, ...]
     return tuple(chosen)
 
 
-def _copy_rows(directory: Path, merge: Merge, writer: ParquetWriter) -> None:
-    """Write the inputs' rows, oldest file first, in row groups of about ``_GROUP_BYTES``."""
-    schema = TABLES[merge.table]
+def write_grouped(pieces: Iterable[pa.Table], writer: ParquetWriter) -> None:
+    """Write rows in row groups of about ``_GROUP_BYTES``."""
     waiting: list[pa.Table] = []
     rows = size = 0
-    for entry in sorted(merge.inputs, key=lambda entry: entry.min_start_us):  # over files
-        for piece in _pieces(directory, entry, schema):
-            waiting.append(piece)
-            rows += piece.num_rows
-            size += piece.get_total_buffer_size()
-            if rows + _READ_ROWS > ROW_GROUP_ROWS or size >= _GROUP_BYTES:
-                writer.write(pa.concat_tables(waiting))
-                waiting.clear()
-                rows = size = 0
-                # or what each group leaves behind adds up
-                pa.default_memory_pool().release_unused()
+    for piece in pieces:
+        waiting.append(piece)
+        rows += piece.num_rows
+        size += piece.get_total_buffer_size()
+        if rows + READ_ROWS > ROW_GROUP_ROWS or size >= _GROUP_BYTES:
+            writer.write(pa.concat_tables(waiting))
+            waiting.clear()
+            rows = size = 0
+            # or what each group leaves behind adds up
+            pa.default_memory_pool().release_unused()
     if waiting:
         writer.write(pa.concat_tables(waiting))
 
 
-def _pieces(directory: Path, entry: FileEntry, schema: pa.Schema) -> Iterator[pa.Table]:
-    """Yield the rows of a file, ``_READ_ROWS`` at a time."""
+def pieces_of(directory: Path, entry: FileEntry, rows: int = READ_ROWS) -> Iterator[pa.Table]:
+    """Yield the rows of a file in its table's schema of today, so many at a time.
+
+    Raises ``DamagedInputError`` when the file cannot be read.
+    """
     try:
         with pq.ParquetFile(directory / entry.path, page_checksum_verification=True) as file:
-            for piece in file.iter_batches(_READ_ROWS, use_threads=False):
-                yield align(pa.Table.from_batches([piece]), schema)
+            for piece in file.iter_batches(rows, use_threads=False):
+                yield align(pa.Table.from_batches([piece]), TABLES[entry.table])
     except (OSError, ValueError) as error:
         raise _blame(error, entry) from error
 

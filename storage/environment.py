@@ -22,6 +22,8 @@ FLUSH_COMMITTED: Final = "lake.flush_committed"
 MERGE_WRITTEN: Final = "lake.merge_written"
 MERGE_COMMITTED: Final = "lake.merge_committed"
 REPLACED_UNLINKED: Final = "lake.replaced_unlinked"
+REWRITE_WRITTEN: Final = "rewrite.written"
+REWRITE_COMMITTED: Final = "rewrite.committed"
 
 SYNC_POINTS: Final = (
     FRAME_WRITTEN,
@@ -38,7 +40,18 @@ SYNC_POINTS: Final = (
     MERGE_COMMITTED,
     REPLACED_UNLINKED,
 )
-"""Every named step between two of which a crash leaves a different state on disk."""
+"""Every named step of a sidecar between two of which a crash leaves a different state on disk."""
+
+REWRITE_POINTS: Final = (
+    MANIFEST_WRITTEN,
+    MANIFEST_RENAMED,
+    MANIFEST_COPIED,
+    PARQUET_RENAMED,
+    REWRITE_WRITTEN,
+    REWRITE_COMMITTED,
+    REPLACED_UNLINKED,
+)
+"""The same of a rewrite."""
 
 
 def _go_on(_point: str) -> None:

@@ -24,7 +24,7 @@ from storage.lake_maintenance import Maintenance
 from storage.lake_tables import TIME_COLUMN, Part, split
 from storage.manifest import StagedFile
 from storage.manifest_recovery import STAGING, Opened, open_manifest, set_file_aside
-from storage.parquet import Facts, ParquetWriter
+from storage.parquet import Facts, ParquetWriter, rules_of
 from storage.repeating import Repeating
 
 if TYPE_CHECKING:
@@ -225,9 +225,11 @@ class Lake:
         staged: list[StagedFile] = []
         try:
             if tables:
-                parts = list(split(pa.concat_tables(tables), int(self._environment.now() * 1e6)))
+                spans = pa.concat_tables(tables)
+                rules = rules_of(spans.column(s.REDACTION_VERSION))
+                parts = list(split(spans, int(self._environment.now() * 1e6)))
                 for part in parts:  # over files
-                    staged.append(self._stage(part, len(parts)))
+                    staged.append(self._stage(part, len(parts), rules))
                     self._maintenance.note_flush(part.partition)
                 self._environment.reached(env.PARQUET_WRITTEN)
             is_durable = self._manifest.commit(add=staged, settled_through=settled)
@@ -238,7 +240,7 @@ class Lake:
         self._telemetry.observe(t.LAKE_FLUSH_SECONDS, self._last_commit - started)
         return is_durable
 
-    def _stage(self, part: Part, parts: int) -> StagedFile:
+    def _stage(self, part: Part, parts: int, rules: str) -> StagedFile:
         state = self._manifest.state
         times = pc.min_max(part.rows.column(TIME_COLUMN[part.table]).cast(pa.int64()))
         seqs = pc.min_max(part.rows.column(s.BATCH_SEQ))
@@ -251,12 +253,13 @@ class Lake:
             max_seq=seqs["max"].as_py() or 0,
             settled_before=state.settled_through,
             parts=parts,
+            rules=rules,
         )
         path = self._directory / STAGING / f"{secrets.token_hex(8)}.parquet"
-        writer = ParquetWriter(path, part.table, facts)
+        writer = ParquetWriter(path, part.table, facts.rows)
         try:
             writer.write(part.rows)
-            size = writer.close()
+            size = writer.close(facts)
         except BaseException:
             writer.abort()
             raise

@@ -70,7 +70,7 @@ def split(spans: pa.Table, now_us: int) -> Iterator[Part]:
     """
     spans = spans.combine_chunks()
     hours = _hours(spans, now_us)
-    events, parents = _events(spans)
+    events, parents = events_of(spans)
     tables = {SPANS: (spans.drop_columns([s.EVENTS]), hours), SPAN_EVENTS: (events, hours[parents])}
     for table, (rows, row_hours) in tables.items():
         for hour in np.unique(row_hours).tolist():  # over hours, at most nine
@@ -120,7 +120,7 @@ def _micros(column: pa.ChunkedArray, missing: int) -> NDArray[np.int64]:
     return values
 
 
-def _events(spans: pa.Table) -> tuple[pa.Table, NDArray[np.int64]]:
+def events_of(spans: pa.Table) -> tuple[pa.Table, NDArray[np.int64]]:
     """Return one row an event, and the row number of each one's span."""
     lists = spans.column(s.EVENTS).combine_chunks()
     parents = pc.list_parent_indices(lists)

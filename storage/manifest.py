@@ -59,6 +59,7 @@ class StagedFile:
             max_start_us=self.facts.max_start_us,
             min_seq=self.facts.min_seq,
             max_seq=self.facts.max_seq,
+            rules=self.facts.rules,
         )
 
 

@@ -190,6 +190,7 @@ def _entry(directory: Path, path: str, facts: Facts | None) -> FileEntry:
         max_start_us=facts.max_start_us,
         min_seq=facts.min_seq,
         max_seq=facts.max_seq,
+        rules=facts.rules,
     )
 
 

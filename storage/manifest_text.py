@@ -38,6 +38,7 @@ class FileEntry:
     max_start_us: int
     min_seq: int
     max_seq: int
+    rules: str = ""
 
     @property
     def partition(self) -> str:
@@ -51,6 +52,7 @@ class FileEntry:
 
 
 _FIELDS: Final = tuple(FileEntry.__dataclass_fields__)
+_LATER: Final = "rules"  # manifests of earlier versions do not have it
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,7 +99,10 @@ def parse(content: bytes) -> ManifestState:
     values: dict[str, Any] = json.loads(body + b"}")
     if values["format_version"] != FORMAT_VERSION:
         raise NewerManifestError(str(values["format_version"]))
-    entries = [FileEntry(**{name: file[name] for name in _FIELDS}) for file in values["files"]]
+    entries = [
+        FileEntry(**{name: file[name] for name in _FIELDS if name in file or name != _LATER})
+        for file in values["files"]
+    ]
     return ManifestState(
         generation=values["generation"],
         source_id=values["source_id"],

@@ -48,7 +48,8 @@ class Facts:
 
     ``settled_before`` is the manifest's ``settled_through`` when the file was written: a safe
     lower bound. ``parts`` is how many files are committed together with this one; ``replaces``
-    are the files whose rows a merge put into this one.
+    are the files whose rows were put into this one. ``rules`` are the redaction rules that all rows
+    meet (``redaction_version`` without its key), empty if not all meet the same.
     """
 
     source_id: str
@@ -60,6 +61,7 @@ class Facts:
     settled_before: int
     parts: int = 1
     replaces: tuple[str, ...] = ()
+    rules: str = ""
 
     @classmethod
     def from_json(cls, text: str | bytes) -> Self:
@@ -70,6 +72,12 @@ class Facts:
             return cls(**values)
         except TypeError as error:
             raise ValueError("not the facts of a lake file") from error
+
+
+def rules_of(versions: pa.ChunkedArray) -> str:
+    """Return the redaction rules that all rows of ``redaction_version`` meet, empty if none."""
+    distinct = {str(version).rpartition(".")[0] for version in versions.unique().to_pylist()}
+    return distinct.pop() if len(distinct) == 1 else ""
 
 
 def leaf_paths(schema: pa.Schema) -> list[str]:
@@ -86,8 +94,8 @@ _LEAVES: Final = {table: leaf_paths(schema) for table, schema in TABLES.items()}
 class ParquetWriter:
     """One new file of a lake table; rows come in any number of pieces, in their final order."""
 
-    def __init__(self, path: Path, table: str, facts: Facts) -> None:
-        """Open the file. Raises OSError."""
+    def __init__(self, path: Path, table: str, rows: int) -> None:
+        """Open the file for about so many rows. Raises OSError."""
         self._path = path
         self._schema = TABLES[table]
         leaves = _LEAVES[table]
@@ -107,12 +115,11 @@ class ParquetWriter:
                 write_page_checksum=True,
                 bloom_filter_options={
                     s.TRACE_ID: {
-                        "ndv": max(1, min(facts.rows, ROW_GROUP_ROWS)),
+                        "ndv": max(1, min(rows, ROW_GROUP_ROWS)),
                         "fpp": _BLOOM_FPP,
                     },
                 },
             )
-            self._writer.add_key_value_metadata({_FACTS_KEY: json.dumps(asdict(facts))})
         except BaseException:
             self._sink.close()
             path.unlink(missing_ok=True)
@@ -122,8 +129,9 @@ class ParquetWriter:
         """Add rows, in row groups of their own; raises OSError."""
         self._writer.write_table(rows, row_group_size=ROW_GROUP_ROWS)
 
-    def close(self) -> int:
+    def close(self, facts: Facts) -> int:
         """Finish the file, make its content durable and return its size; raises OSError."""
+        self._writer.add_key_value_metadata({_FACTS_KEY: json.dumps(asdict(facts))})
         self._writer.close()
         self._sink.close()
         sync_file(self._path)

@@ -41,6 +41,17 @@ class ReplacedFiles:
         due = self._environment.monotonic() + self._grace_s
         self._due.update(dict.fromkeys(paths, due))
 
+    @property
+    def wait_s(self) -> float:
+        """Return how long it is until the grace of all of them is over."""
+        now = self._environment.monotonic()
+        return max((due - now for due in self._due.values()), default=0.0)
+
+    @property
+    def waiting(self) -> list[str]:
+        """The files that are still there."""
+        return list(self._due)
+
     def unlink_due(self) -> None:
         """Unlink the files whose grace is over, and hours that became empty."""
         now = self._environment.monotonic()

@@ -219,6 +219,42 @@ def redact(  # noqa: PLR0913, PLR0917 - one parameter an option
 
 
 @app.command()
+def reredact(
+    config: ConfigFiles = None,
+    overrides: Overrides = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Only count what would be cut.")
+    ] = False,
+    no_grace: Annotated[
+        bool,
+        typer.Option(
+            "--no-grace",
+            help="Delete replaced files at once, not after exporters.lake.unlink_grace.",
+        ),
+    ] = False,
+    delete_quarantined: Annotated[
+        bool,
+        typer.Option("--delete-quarantined", help="Delete damaged files that were moved aside."),
+    ] = False,
+) -> None:
+    """Apply today's redaction to everything stored under other rules; the sidecar must be stopped.
+
+    A run that was killed goes on where it was. Queries may run meanwhile.
+    """
+    from collector.cli.reredact import reredact as run_reredact  # noqa: PLC0415 - module docstring
+
+    is_ok = run_reredact(
+        config or [],
+        overrides or [],
+        os.environ,
+        dry_run=dry_run,
+        no_grace=no_grace,
+        delete_quarantined=delete_quarantined,
+    )
+    raise typer.Exit(0 if is_ok else _FAILED)
+
+
+@app.command()
 def demo(
     keep: Annotated[
         bool,

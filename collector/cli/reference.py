@@ -36,6 +36,7 @@ _EXAMPLES: Final[Mapping[str, str]] = {
     "query": 'clearspan query "SELECT name, count(*) FROM spans GROUP BY ALL"\n'
     'clearspan query "SELECT * FROM traces" --output traces.parquet\n'
     "clearspan query --print-setup > setup.sql && duckdb -init setup.sql",
+    "reredact": "clearspan reredact --config clearspan.yaml --dry-run",
     "redact": "clearspan redact app.log\n"
     "clearspan redact --config production.yaml < spans.json > clean.json\n"
     """echo '{"text": "123456788", "key": "ssn"}' | clearspan redact --json""",

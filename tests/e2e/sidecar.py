@@ -169,6 +169,19 @@ class Sidecar:
             if sample.name == name and labels.items() <= sample.labels.items()
         )
 
+    def command(self, verb: str, *arguments: str) -> subprocess.CompletedProcess[str]:
+        """Run another verb with this sidecar's configuration, in a process of its own."""
+        options = [part for item in self._overrides for part in ("--set", item)]
+        return subprocess.run(
+            [str(COMMAND), verb, *options, *arguments],
+            cwd=self.root,
+            env=self._environment,
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=120,
+        )
+
     def query(self, sql: str) -> list[dict[str, Any]]:
         """Return the rows that `clearspan query`, in a process of its own, answers with."""
         done = subprocess.run(

@@ -10,6 +10,7 @@ from pydantic import Field, SecretStr, field_validator, model_validator
 
 from config.base import Settings
 from config.redaction_keys import KeyPolicySettings
+from config.redaction_ner import NerSettings
 from config.redaction_operators import OperatorSettings, check_operators, default_operators
 
 REFERENCE: Final = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*")
@@ -113,6 +114,10 @@ class RedactionSettings(KeyPolicySettings):
     recognizers: tuple[str, ...] = Field(
         (),
         description="Presidio recognizers of your own, as `module:Class`.",
+    )
+    ner: NerSettings = Field(
+        default_factory=NerSettings,
+        description="Names, places and organisations by a model of yours; off by default.",
     )
     phone_recognizer: Literal["fast", "presidio"] = Field(
         "fast",

@@ -220,6 +220,8 @@ class BatchRedaction:
             suspects = list(compress(new, suspicious))
             clean = compress(new, map(not_, suspicious))
             self._cache.remember_clean([texts[place] for place in clean])
+        else:
+            self._redactor.prepare([texts[place] for place in new], key_class)
         for place in suspects:
             known[place] = verdict = self._redactor.judge(texts[place], key_class)
             self._cache.remember(keys[place], verdict)

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import json
 from json.encoder import encode_basestring
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 
 class _Number(str):
@@ -50,6 +53,26 @@ def dump(value: Any) -> str:
     if isinstance(value, list):
         return "[" + ", ".join(map(dump, value)) + "]"
     return json.dumps(value)
+
+
+def leaves(text: str) -> Iterator[str]:
+    """Yield every string value in JSON text; of other text the text itself."""
+    if not looks_like_json(text):
+        yield text
+        return
+    try:
+        waiting = [parse(text)]
+    except (ValueError, RecursionError):
+        yield text
+        return
+    while waiting:
+        value = waiting.pop()
+        if isinstance(value, Object):
+            waiting.extend(item for _, item in value)
+        elif isinstance(value, list):
+            waiting.extend(value)
+        elif isinstance(value, str) and not isinstance(value, _Number):
+            yield value
 
 
 def _quoted(text: str) -> str:

@@ -39,13 +39,15 @@ class KeyKind(Enum):
 class KeyClass:
     """A key's kind, the context words in it, and whether its value is base64 of bytes.
 
-    ``sanitizer`` names the one of ``sanitize.SANITIZERS`` that a scanned value goes through.
+    ``sanitizer`` names the one of ``sanitize.SANITIZERS`` that a scanned value goes through;
+    ``has_names`` tells that named entities are looked for in it.
     """
 
     kind: KeyKind = KeyKind.SCAN
     context: frozenset[str] = frozenset()
     binary: bool = False
     sanitizer: str = ""
+    has_names: bool = False
 
     @property
     def is_whole(self) -> bool:
@@ -67,10 +69,12 @@ class KeyClassifier:
         settings: KeyPolicySettings,
         context: Iterable[str] = (),
         token: re.Pattern[str] | None = None,
+        named: tuple[str, ...] | None = None,
     ) -> None:
         """Take the user's policies, and the recognizers' context words.
 
-        ``token`` matches what redaction wrote in a key, which says nothing about the value.
+        ``token`` matches what redaction wrote in a key, which says nothing about the value. Named
+        entities are looked for in values of content keys and of ``named`` (globs; None: nowhere).
         """
         self._token = token
         self._identity = _globs(settings.identity_keys)
@@ -80,6 +84,7 @@ class KeyClassifier:
         self._blocked = _compiled(settings.blocked_key_patterns)
         self._content = content_keys(settings.content_keys) if settings.content != "scan" else None
         self._sanitizers = _sanitizers(settings)
+        self._named = content_keys(named) if named is not None else None
         self._context = frozenset(context) - NO_CONTEXT
         self._known: dict[str, KeyClass] = {}
         self._numbers: dict[KeyClass, int] = {}
@@ -114,12 +119,14 @@ class KeyClassifier:
     def classify_nested(self, key: str) -> KeyClass:
         """Return the class of a key inside a value.
 
-        Ignoring, content and sanitizing are for attributes only.
+        Ignoring, content, names and sanitizing are for attributes only.
         """
         found = self.classify(key)
         if found.kind is KeyKind.IGNORED or found.kind is KeyKind.CONTENT:
             return SCAN
-        return KeyClass(context=found.context) if found.sanitizer else found
+        if found.sanitizer or found.has_names:
+            return KeyClass(context=found.context) if found.context else SCAN
+        return found
 
     def is_ignored(self, key: str) -> bool:
         """Tell whether the user wants the key's value as it is."""
@@ -144,7 +151,10 @@ class KeyClassifier:
                 return KeyClass(kind)
         context = self._context.intersection(words)
         sanitizer = self._sanitizers.get(key, "")
-        return KeyClass(context=context, sanitizer=sanitizer) if context or sanitizer else SCAN
+        has_names = _matches(self._named, name)
+        if not context and not sanitizer and not has_names:
+            return SCAN
+        return KeyClass(context=context, sanitizer=sanitizer, has_names=has_names)
 
 
 def _globs(globs: tuple[str, ...]) -> re.Pattern[str] | None:

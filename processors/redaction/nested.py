@@ -87,7 +87,9 @@ class JsonRedactor:
             return own
         context = own.context | outer.context
         binary = key == "bytesValue"
-        return KeyClass(context=context, binary=binary) if context or binary else SCAN
+        if not context and not binary and not outer.has_names:
+            return SCAN
+        return KeyClass(context=context, binary=binary, has_names=outer.has_names)
 
 
 def _named_value(value: Object) -> str | None:

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Final
 
 from config.redaction_keys import KeyPolicySettings
-from processors.redaction import nested, views
+from processors.redaction import json_text, nested, views
 from processors.redaction.content import replace_content
 from processors.redaction.detectors import Detectors
 from processors.redaction.findings import (
@@ -19,8 +19,8 @@ from processors.redaction.findings import (
     merge,
     outside_tokens,
 )
-from processors.redaction.json_text import looks_like_json
 from processors.redaction.keys import SCAN, KeyClass, KeyClassifier, KeyKind
+from processors.redaction.ner import NamedEntities
 from processors.redaction.operators import (
     BLOCKED,
     CONTENT,
@@ -100,9 +100,16 @@ class Redactor:
         self._detectors = Detectors.of(build_registry(settings))
         self._allowed = whole_match(settings.allowed_values)
         self._threshold = settings.score_threshold
-        self.operators = Operators(settings, self._detectors.entities)
+        self._names = NamedEntities(settings.ner) if settings.ner.is_on else None
+        named = settings.ner.entities if settings.ner.is_on else ()
+        self.operators = Operators(settings, {*self._detectors.entities, *named})
         context = self._detectors.context_words(settings.score_threshold)
-        self.keys = KeyClassifier(settings, context, self.operators.token)
+        self.keys = KeyClassifier(
+            settings,
+            context,
+            self.operators.token,
+            settings.ner.keys if settings.ner.is_on else None,
+        )
         self.strings_only = not settings.redact_all_types
         self._replace = self._hashed if settings.content == "hash" else self._dropped
         self._screen = (
@@ -130,6 +137,11 @@ class Redactor:
         if self._screen is None or self._detectors.blind:
             return [True] * len(texts)
         return self._screen.suspicious(texts)
+
+    def prepare(self, texts: list[str], key_class: KeyClass) -> None:
+        """Get ready to judge these under one class: what takes long is asked for together."""
+        if self._names is not None and key_class.has_names:
+            self._names.prepare(leaf for text in texts for leaf in json_text.leaves(text))
 
     def judge(self, text: str, key_class: KeyClass = SCAN) -> Verdict | None:
         """Return what to write instead of the text, None to leave it as it is."""
@@ -199,14 +211,15 @@ class Redactor:
                 trail.found.append(inside)
                 return self.operators.replacement(inside.entity, text, is_exact=False)
         marks = self._marks(text)
-        if not marks and not self._detectors.blind:
+        if not marks and not self._detectors.blind and not key_class.has_names:
             return None
-        if looks_like_json(text):
+        if json_text.looks_like_json(text):
             try:
                 return self._in_json(text, key_class, depth, trail)
             except ValueError:
                 pass  # no JSON after all: plain text that begins with a bracket
-        found, kept = self._find(text, marks, key_class)
+        named = self._names.find(text) if self._names and key_class.has_names else []
+        found, kept = self._find(text, marks, key_class, named)
         trail.note(found)
         trail.note(kept)
         if original:
@@ -249,7 +262,11 @@ class Redactor:
         return self._all_marks if self._screen is None else self._screen.marks(text)
 
     def _find(
-        self, text: str, marks: Iterable[int], key_class: KeyClass
+        self,
+        text: str,
+        marks: Iterable[int],
+        key_class: KeyClass,
+        named: Iterable[Finding] = (),
     ) -> tuple[list[Finding], list[Finding]]:
         """Return disjoint findings over the threshold, leaving earlier replacements alone.
 
@@ -257,7 +274,7 @@ class Redactor:
         """
         found = [
             scored
-            for one in self._detectors.find(text, dict.fromkeys(marks))
+            for one in (*named, *self._detectors.find(text, dict.fromkeys(marks)))
             if (scored := self._scored(one, text, key_class)) is not None
             and not self._is_allowed(text[one.start : one.end])
         ]
@@ -350,6 +367,7 @@ class Redactor:
             sorted((entity, repr(one)) for entity, one in settings.operators.items()),
             settings.hmac_namespace,
             settings.hash_function,
+            (settings.ner.engine, settings.ner.model, settings.ner.entities, settings.ner.keys),
             [getattr(settings, name) for name in KeyPolicySettings.model_fields],
         ]
         rules = hashlib.sha256(repr(parts).encode()).hexdigest()[:8]

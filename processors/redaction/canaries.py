@@ -9,16 +9,17 @@ import base64
 import json
 import re
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 from urllib.parse import quote
 
-import hyperscan as hs
 import numpy as np
+import pyarrow as pa
 import pyarrow.compute as pc
 import structlog
 
 from collector.model.errors import RedactionUnavailable
 from collector.model.telemetry import CANARIES_SEEN
+from processors.redaction.multi_pattern import Expression, compile_all
 from processors.redaction.surfaces import Leaf, Surfaces
 
 if TYPE_CHECKING:
@@ -55,16 +56,12 @@ class CanaryWatch:
             for number, canary in enumerate(canaries)
             for spelling in _spellings(number, canary.get_secret_value())
         ]
-        self._database = hs.Database(mode=hs.HS_MODE_BLOCK)
-        caseless = hs.HS_FLAG_SINGLEMATCH | hs.HS_FLAG_CASELESS
-        self._database.compile(
-            expressions=[_escaped(one.text) for one in self._spellings],
-            ids=list(range(len(self._spellings))),
-            elements=len(self._spellings),
-            flags=[
-                caseless if one.is_caseless else hs.HS_FLAG_SINGLEMATCH for one in self._spellings
-            ],
-        )
+        self._scan = compile_all(
+            [
+                Expression(_escaped(one.text), number, one.is_caseless)
+                for number, one in enumerate(self._spellings)
+            ]
+        ).scan
         self._said: set[tuple[int, str]] = set()
 
     def process(self, batch: SpanBatch) -> SpanBatch:
@@ -87,11 +84,10 @@ class CanaryWatch:
         """Tell which spans hold a canary; the loops are over surfaces and what was seen there."""
         seen = np.zeros(len(batch), bool)
         for leaf in Surfaces.of(batch).leaves:
-            hits: set[int] = set()
-            text = memoryview(leaf.array.buffers()[2] or b"")
-            self._database.scan(text, _collect, context=hits)  # type: ignore[type-var]  # any buffer
+            hits: list[int] = []
+            self._scan((leaf.array.buffers()[2] or pa.py_buffer(b"")).to_pybytes(), hits)
             of_canary: dict[int, NDArray[np.bool_]] = {}
-            for spelling in map(self._spellings.__getitem__, sorted(hits)):
+            for spelling in map(self._spellings.__getitem__, sorted(set(hits))):
                 rows = np.zeros(len(batch), bool)
                 rows[leaf.rows(_positions(leaf, spelling))] = True
                 known = of_canary.setdefault(spelling.canary, rows)
@@ -123,15 +119,11 @@ def _spellings(number: int, canary: str) -> Iterator[_Spelling]:
             yield _Spelling(number, encoded[first:last], is_caseless=False)
 
 
-def _escaped(text: str) -> bytes:
-    return _LITERAL.sub(lambda c: "".join(f"\\x{b:02x}" for b in c[0].encode()), text).encode()
+def _escaped(text: str) -> str:
+    return _LITERAL.sub(lambda c: "".join(f"\\x{b:02x}" for b in c[0].encode()), text)
 
 
 def _positions(leaf: Leaf, spelling: _Spelling) -> NDArray[np.int64]:
     found = pc.match_substring(leaf.array, spelling.text, ignore_case=spelling.is_caseless)
     hit = found.fill_null(False)
     return np.flatnonzero(hit.to_numpy(zero_copy_only=False))
-
-
-def _collect(spelling: int, _from: int, _to: int, _flags: int, hits: Any) -> None:
-    hits.add(spelling)

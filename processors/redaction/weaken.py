@@ -11,11 +11,18 @@ from __future__ import annotations
 import re
 from typing import Final
 
+from processors.redaction.shadow import shadow_of
+
 _QUANTIFIER: Final = re.compile(r"[*+?]|\{\d*,?\d*\}")
 _CLASS: Final = re.compile(r"\[\^?\]?(?:\\.|\[:\w+:\]|[^\]\\])*\]")
 _LOOK: Final = re.compile(r"\(\?<?[!=]")
 _ONE_CLASS: Final = re.compile(r"\[[^\^](?:\\.|[^\]\\])*\]|\\[wds]")
-_UNPORTABLE_ESCAPES: Final = frozenset("pPNuUxXGKLmMhHRvV0123456789")
+_UNPORTABLE_ESCAPES: Final = frozenset("pPNuUxXGKLmMhHRvV0")
+_NAMED_GROUP: Final = re.compile(r"\(\?(?:P?<\w+>|>|\|)")
+_FLAGS: Final = re.compile(r"\(\?[ims]+\)")
+_CAPTURING: Final = re.compile(r"\((?!\?)|\(\?P?<\w")
+_MEMBER: Final = re.compile(r"(\\.|[^\\])(?:-(\\.|[^\\]))?", re.DOTALL)
+_MOST_MEMBERS: Final = 0x3000
 _PLAIN_GROUP: Final = re.compile(r"\(\?[is\-]*:")
 _JSON_EDGE: Final = r"[\"\s:,\[\]{}]"
 
@@ -30,8 +37,6 @@ def weaken(pattern: str, *, shadow: bool) -> str:
     Raises:
         UnscreenableError: The pattern cannot be translated.
     """
-    if not pattern.isascii():
-        raise UnscreenableError
     out: list[str] = []
     position = 0
     while position < len(pattern):
@@ -46,22 +51,18 @@ def _next(  # noqa: PLR0911 - one return a construct
     """Translate the construct that begins at ``position``; return it and where the next begins."""
     character = pattern[position]
     if character == "\\":
-        escape = pattern[position : position + 2]
-        if escape[1:] in _UNPORTABLE_ESCAPES:
-            raise UnscreenableError
-        return ("" if escape in {r"\A", r"\Z", r"\z", r"\B"} else escape), position + 2
+        return _escape(pattern, position, shadow=shadow), position + 2
     if character == "[":
         return _class(pattern, position, shadow=shadow)
     if character in "^$":
         return "", position + 1
+    if not character.isascii():
+        return (re.escape(shadow_of(character)) if shadow else "."), position + 1
     if _LOOK.match(pattern, position):
         end = _closing(pattern, position)
         return _look(pattern, position, end, shadow=shadow), end
-    named = re.compile(r"\(\?(?:P?<\w+>|>|\|)").match(pattern, position)
-    if named:
-        return "(?:", named.end()
     if pattern.startswith("(?", position) and not _PLAIN_GROUP.match(pattern, position):
-        raise UnscreenableError
+        return _group(pattern, position)
     quantifier = _QUANTIFIER.match(pattern, position)
     if quantifier and position:
         end = quantifier.end()
@@ -69,6 +70,25 @@ def _next(  # noqa: PLR0911 - one return a construct
         # possessive becomes greedy; lazy makes no difference to whether there is a match
         return quantifier[0], end + (follow in {"+", "?"})
     return character, position + 1
+
+
+def _escape(pattern: str, position: int, *, shadow: bool) -> str:
+    escape = pattern[position : position + 2]
+    if escape[1:] in _UNPORTABLE_ESCAPES or not escape[1:]:
+        raise UnscreenableError
+    if escape[1:].isdigit():
+        return _repeated(pattern, position, shadow=shadow)
+    return "" if escape in {r"\A", r"\Z", r"\z", r"\B"} else escape
+
+
+def _group(pattern: str, position: int) -> tuple[str, int]:
+    named = _NAMED_GROUP.match(pattern, position)
+    if named:
+        return "(?:", named.end()
+    flags = _FLAGS.match(pattern, position)
+    if flags is None:
+        raise UnscreenableError
+    return "", flags.end()  # they hold for all of the pattern and are in the compiled one's flags
 
 
 def _class(pattern: str, position: int, *, shadow: bool) -> tuple[str, int]:
@@ -82,7 +102,64 @@ def _class(pattern: str, position: int, *, shadow: bool) -> tuple[str, int]:
     ):
         raise UnscreenableError
     # In a shadow, a character outside the class may have become one inside it.
-    return ("." if shadow and found[0].startswith("[^") else found[0]), found.end()
+    if shadow and found[0].startswith("[^"):
+        return ".", found.end()
+    text = found[0] if found[0].isascii() else _ascii_class(found[0], shadow=shadow)
+    return text, found.end()
+
+
+def _ascii_class(text: str, *, shadow: bool) -> str:
+    """Return the class with ASCII members only: those that its other members can stand for.
+
+    In ASCII text that is a letter in the other case (the Kelvin sign matches k), in a shadow
+    whatever their shadows are.
+    """
+    head = "[^" if text.startswith("[^") else "["
+    if "[:" in text:
+        raise UnscreenableError
+    members: list[str] = []
+    for match in _MEMBER.finditer(text[len(head) : -1]):
+        if match[0].isascii():
+            members.append(match[0])
+            continue
+        first, last = ord(match[1][-1]), ord((match[2] or match[1])[-1])
+        if last - first > _MOST_MEMBERS:
+            raise UnscreenableError
+        characters = "".join(map(chr, range(first, last + 1)))
+        shadows = {
+            one
+            for character, one in zip(characters, shadow_of(characters), strict=True)
+            if shadow or character.isascii() or one.isalpha()
+        }
+        members += sorted(map(re.escape, shadows))
+    return f"{head}{''.join(members)}]" if members else "."
+
+
+def _repeated(pattern: str, position: int, *, shadow: bool) -> str:
+    """Return, for a reference to an earlier group, what that group may have matched."""
+    if pattern[position + 2 : position + 3].isdigit():
+        raise UnscreenableError
+    number, place = int(pattern[position + 1]), 0
+    while place < position:
+        if pattern[place] == "\\":
+            place += 2
+            continue
+        if pattern[place] == "[":
+            found = _CLASS.match(pattern, place)
+            if found is None:
+                break
+            place = found.end()
+            continue
+        if _CAPTURING.match(pattern, place):
+            number -= 1
+            if not number:
+                end = _closing(pattern, place)
+                if end > position:
+                    break  # a reference to the group it stands in
+                # not at an end of what is weakened: looks must be dropped, not consumed
+                return weaken(f"(?:{pattern[place:end]})", shadow=shadow)
+        place += 1
+    raise UnscreenableError
 
 
 def _look(pattern: str, start: int, end: int, *, shadow: bool) -> str:

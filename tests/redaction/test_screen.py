@@ -6,15 +6,18 @@ from __future__ import annotations
 import json
 import random
 import shutil
+import sys
 from typing import TYPE_CHECKING, Final
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from collector.model.errors import ConfigError
 from config.settings import RedactionSettings
+from processors.redaction import patterns_re2
+from processors.redaction.multi_pattern import Expression, compile_all
 from processors.redaction.redactor import Redactor
-from processors.redaction.screen_store import load_or_compile
 from processors.redaction.weaken import UnscreenableError, weaken
 
 if TYPE_CHECKING:
@@ -152,9 +155,9 @@ def test_damaged_or_unwritable_cache_is_compiled_again(
 
     def matches() -> list[int]:
         found: list[int] = []
-        database, failed = load_or_compile(["a+b", "c"], [7, 8], [0, 0])
-        assert failed == set()
-        database.scan(b"xaab", lambda mark, *_: found.append(mark))
+        compiled = compile_all([Expression("a+b", 7), Expression("c", 8)], "hyperscan")
+        assert compiled.failed == set()
+        compiled.scan(b"xaab", found)
         return found
 
     assert matches() == [7]
@@ -170,13 +173,46 @@ def test_damaged_or_unwritable_cache_is_compiled_again(
     assert matches() == [7]
 
 
+@pytest.mark.parametrize("engine", ["hyperscan", "re2"])
 def test_expressions_that_do_not_compile_are_named(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, engine: str
 ) -> None:
-    """Scenario: Hyperscan refuses one of two. Guarantees: the other works, the one is reported."""
+    """Scenario: one of two is refused. Guarantees: the other works, the one is reported."""
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    _, failed = load_or_compile(["a(", "c"], [7, 8], [0, 0])
-    assert failed == {7}
+    compiled = compile_all([Expression("a(", 7), Expression("c", 8)], engine)
+    found: list[int] = []
+    compiled.scan(b"abC", found)
+    assert (compiled.failed, found) == ({7}, [8])
+
+
+def test_without_hyperscan_re2_screens(
+    unscreened: Redactor, settings: RedactionSettings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Scenario: a machine for which Hyperscan has no wheel; 20,000 strings as above.
+
+    Guarantees: RE2 screens instead and withholds nothing; without both, the error says so.
+    """
+    monkeypatch.setitem(sys.modules, "hyperscan", None)
+    fallback = Redactor(settings)
+    assert not fallback._screen._always  # type: ignore[union-attr]
+    clean = 0
+    for text in [*PIECES, *_strings(20_000)]:
+        assert fallback.redact_text(text) == unscreened.redact_text(text)
+        clean += not fallback.suspicious([text])[0]
+    assert clean > 1000
+    monkeypatch.setitem(sys.modules, "re2", None)
+    with pytest.raises(ConfigError, match="neither hyperscan nor google-re2"):
+        Redactor(settings)
+
+
+@pytest.mark.parametrize(
+    ("pattern", "bounded"),
+    [("a{3}b{1,7}c{2,}", "a{3}b{1,7}c{2,}"), ("a{1,1001}", "a{1,}"), ("a{1002}b", "a{1000,}b"),
+     (r"\\{1,5000}", r"\\{1,5000}"), ("a{0,1000}", "a{0,1000}")],
+)  # fmt: skip
+def test_repetitions_that_re2_does_not_take_become_open(pattern: str, bounded: str) -> None:
+    """Scenario: bounds over 1,000. Guarantees: the pattern matches at least as much."""
+    assert patterns_re2._BOUNDS.sub(patterns_re2._bounded, pattern) == bounded
 
 
 @pytest.mark.parametrize(
@@ -187,6 +223,11 @@ def test_expressions_that_do_not_compile_are_named(
         (r"\ba(?=b)(?!c)b{2,3}+$", r"\bab{2,3}", r"\bab{2,3}"),
         (r"(?-i:A)(?>b|[c\]])*+", r"(?-i:A)(?:b|[c\]])*", r"(?-i:A)(?:b|[c\]])*"),
         (r"\(?0\$\^", r"\(?0\$\^", r"\(?0\$\^"),
+        (r"x([-. ])\d\1y(?=z)", r"x([-. ])\d(?:([-. ]))y", r"x([-. ])\d(?:([-. ]))y"),
+        (r"[)(](a(?<!b)\))\1(b)\2", r"[)(](a\))(?:(a\)))(b)(?:(b))", r"[)(](a\))(?:(a\)))(b)(?:(b))"),
+        (r"[A-ZÄÖ]é[^à]", "[A-Z]..", "[A-Z__]_."),
+        (r"\b(?i)[ſK0-9]", r"\b[sk0-9]", r"\b[sk0-9]"),
+        ("[à-ü]", ".", r"[\~_]"),
     ],
 )  # fmt: skip
 def test_weakened_patterns(pattern: str, plain: str, shadow: str) -> None:
@@ -195,7 +236,10 @@ def test_weakened_patterns(pattern: str, plain: str, shadow: str) -> None:
     assert weaken(pattern, shadow=True) == shadow
 
 
-@pytest.mark.parametrize("pattern", [r"(a)\1", r"\p{L}", "é", r"(?(1)a|b)", r"[\u0041]", r"(?x) a"])
+@pytest.mark.parametrize(
+    "pattern",
+    [r"(a\1)", r"a\1", r"(a)\12", r"\p{L}", r"(?(1)a|b)", r"[\u0041]", r"(?x) a", "[é-\U0001f600]"],
+)
 def test_patterns_without_a_known_superset_are_refused(pattern: str) -> None:
     """Scenario: constructs with other meanings in bytes. Guarantees: such rules always run."""
     with pytest.raises(UnscreenableError):

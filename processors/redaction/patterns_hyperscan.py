@@ -1,4 +1,8 @@
-"""Compiled Hyperscan databases, kept on disk between starts: compiling takes up to seconds."""
+"""Many patterns at once by Hyperscan.
+
+Compiled databases are kept on disk between starts: compiling takes up to seconds. The scan gives
+up the interpreter's lock.
+"""
 
 from __future__ import annotations
 
@@ -8,62 +12,72 @@ import os
 import tempfile
 from importlib.metadata import version
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import hyperscan as hs
+
+from processors.redaction.multi_pattern import Compiled, Expression
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-_FORMAT: Final = 1
+_FORMAT: Final = 2
 _DIGEST_BYTES: Final = 32
+_FLAGS: Final = (
+    hs.HS_FLAG_PREFILTER
+    | hs.HS_FLAG_DOTALL
+    | hs.HS_FLAG_MULTILINE
+    | hs.HS_FLAG_SINGLEMATCH
+    | hs.HS_FLAG_ALLOWEMPTY
+)
 
 
-def load_or_compile(
-    expressions: Sequence[str], marks: Sequence[int], flags: Sequence[int]
-) -> tuple[hs.Database, set[int]]:
-    """Return a database with its scratch space, and the marks of expressions it does not hold.
+def compile_all(expressions: Sequence[Expression]) -> Compiled:
+    """Load the database of exactly these expressions, or compile it.
 
     A file that is damaged, of another build or not readable is ignored; one that cannot be
     written is not written. The file holds patterns only, never data.
     """
     content = json.dumps(
-        [_FORMAT, version("hyperscan"), *zip(expressions, marks, flags, strict=True)]
+        [_FORMAT, version("hyperscan"), *((e.text, e.mark, e.is_caseless) for e in expressions)]
     )
     path = _directory() / f"screen-{hashlib.sha256(content.encode()).hexdigest()[:32]}.hsdb"
     database = _load(path)
-    if database is not None:
-        return database, set()
-    failed: set[int] = set()
-    try:
-        database = _compile(expressions, marks, flags)
-    except hs.error:
-        good = [index for index in range(len(marks)) if _compiles(expressions[index], flags[index])]
-        failed = set(marks) - {marks[index] for index in good}
-        database = _compile(
-            [expressions[index] for index in good],
-            [marks[index] for index in good],
-            [flags[index] for index in good],
-        )
-    if not failed:
-        _save(path, hs.dumpb(database))
-    return database, failed
+    failed: frozenset[int] = frozenset()
+    if database is None:
+        try:
+            database = _compile(expressions)
+        except hs.error:
+            good = [one for one in expressions if _compiles(one)]
+            failed = frozenset(one.mark for one in expressions if one not in good)
+            database = _compile(good)
+        else:
+            _save(path, hs.dumpb(database))
+
+    def scan(data: bytes, found: list[int]) -> None:
+        database.scan(data, _collect, context=found)
+
+    return Compiled(scan, failed)
 
 
-def _compile(expressions: Sequence[str], marks: Sequence[int], flags: Sequence[int]) -> hs.Database:
+def _collect(mark: int, _from: int, _to: int, _flags: int, found: Any) -> None:
+    found.append(mark)
+
+
+def _compile(expressions: Sequence[Expression]) -> hs.Database:
     database = hs.Database(mode=hs.HS_MODE_BLOCK)
     database.compile(
-        expressions=[text.encode() for text in expressions],
-        ids=list(marks),
-        elements=len(marks),
-        flags=list(flags),
+        expressions=[one.text.encode() for one in expressions],
+        ids=[one.mark for one in expressions],
+        elements=len(expressions),
+        flags=[_FLAGS | (hs.HS_FLAG_CASELESS if one.is_caseless else 0) for one in expressions],
     )
     return database
 
 
-def _compiles(expression: str, flags: int) -> bool:
+def _compiles(expression: Expression) -> bool:
     try:
-        _compile([expression], [0], [flags])
+        _compile([expression])
     except hs.error:
         return False
     return True

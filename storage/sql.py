@@ -17,7 +17,7 @@ from storage.lake_tables import SPAN_EVENTS, SPANS
 from storage.manifest import MANIFEST
 from storage.manifest_text import FORMAT_VERSION
 from storage.sql_output import Result
-from storage.sql_views import refresh_statement, view_statements
+from storage.sql_views import MACROS, VIEWS, refresh_statement, view_statements
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -34,8 +34,8 @@ def print_setup(data_dir: Path) -> str:
     """
     lake = _lake(data_dir)
     head = (
-        "-- clearspan: views spans, span_events and traces; macros trace('<trace id>'),\n"
-        "-- trace_events('<trace id>') and attr(attributes, '<key>').\n"
+        f"-- clearspan: views {', '.join(VIEWS)};\n"
+        f"-- macros {', '.join(MACROS)}. Made for DuckDB 1.3 and newer.\n"
         "-- The first statement reads which files there are: run it again to see newer spans.\n"
     )
     return head + "".join(f"{text};\n" for text in (refresh_statement(lake), *view_statements()))

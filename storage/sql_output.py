@@ -158,9 +158,8 @@ class Result:
         return widths
 
     def _cells(self, rows: int) -> Iterator[tuple[str, ...]]:
-        columns = [
-            list(map(_text, column.slice(0, rows).to_pylist())) for column in self.table.columns
-        ]
+        shown = self.table.slice(0, rows)
+        columns = [list(map(_text, _readable(column).to_pylist())) for column in shown.columns]
         return zip(*columns, strict=True)
 
     def _copy(self, path: Path, form: Literal["json", "csv", "parquet"]) -> None:
@@ -185,6 +184,23 @@ def _without_nan(table: pa.Table) -> pa.Table:
     return table
 
 
+def _readable(column: pa.ChunkedArray) -> pa.ChunkedArray:
+    """Return the column with text for what Python's ``datetime`` has no room for: nanoseconds."""
+    kind = _without_nanos(column.type)
+    return column if kind == column.type else column.cast(kind)
+
+
+def _without_nanos(kind: pa.DataType) -> pa.DataType:
+    if pa.types.is_list(kind):
+        return pa.list_(_without_nanos(kind.value_type))
+    if pa.types.is_map(kind):
+        return pa.map_(_without_nanos(kind.key_type), _without_nanos(kind.item_type))
+    if pa.types.is_struct(kind):
+        return pa.struct([pa.field(field.name, _without_nanos(field.type)) for field in kind])
+    is_time = pa.types.is_timestamp(kind) or pa.types.is_time64(kind)
+    return pa.string() if is_time and kind.unit == "ns" else kind
+
+
 def _text(value: Any) -> str:
     """Return a value as a person reads it; null is empty."""
     match value:
@@ -196,7 +212,7 @@ def _text(value: Any) -> str:
             text = f"{value.normalize():f}"
         case bytes():
             text = value.hex()
-        case [(_, _), *_] | {}:
+        case [tuple(), *_] | {}:
             # pyarrow gives a MAP as a list of pairs, a STRUCT as a dict
             pairs = value.items() if isinstance(value, dict) else value
             text = "{" + ", ".join(f"{key}: {_text(item)}" for key, item in pairs) + "}"

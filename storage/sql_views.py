@@ -13,14 +13,16 @@ from typing import TYPE_CHECKING, Final
 from collector.model import schema as s
 from storage.lake_tables import SPAN_EVENTS, SPAN_EVENTS_SCHEMA, SPANS, SPANS_SCHEMA
 from storage.manifest import MANIFEST
+from storage.sql_macros import scalar_macros
+from storage.sql_otel_traces import otel_traces
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     import pyarrow as pa
 
-VIEWS: Final = ("spans", "span_events", "traces")
-MACROS: Final = ("trace", "trace_events", "attr")
+VIEWS: Final = ("spans", "span_events", "traces", "otel_traces")
+MACROS: Final = ("trace", "trace_events", *scalar_macros())
 
 _VARIABLE: Final = "clearspan"
 _IDS: Final = frozenset({s.TRACE_ID, s.SPAN_ID, s.PARENT_SPAN_ID})
@@ -61,9 +63,10 @@ def view_statements() -> list[str]:
         _view("spans", f"SELECT {_columns(SPANS_SCHEMA)} FROM {_files(SPANS)}"),
         _view("span_events", f"SELECT {_columns(SPAN_EVENTS_SCHEMA)} FROM {_files(SPAN_EVENTS)}"),
         _view("traces", _traces()),
+        _view("otel_traces", otel_traces(_files(SPANS), _files(SPAN_EVENTS))),
         _lookup("trace", SPANS, SPANS_SCHEMA, s.START_TIME_UNIX_NANO),
         _lookup("trace_events", SPAN_EVENTS, SPAN_EVENTS_SCHEMA, "time_unix_nano, event_idx"),
-        "CREATE OR REPLACE TEMP MACRO attr(attributes, name) AS attributes[name]",
+        *(f"CREATE OR REPLACE TEMP MACRO {name}{body}" for name, body in scalar_macros().items()),
     ]
 
 

@@ -6,47 +6,57 @@ replaced files in place for a while, so a query sees one whole moment of the lak
 
 from __future__ import annotations
 
-import json
 import tempfile
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 import duckdb
 
 from collector.model.errors import QueryError
-from storage.lake_tables import SPAN_EVENTS, SPANS
-from storage.manifest import MANIFEST
-from storage.manifest_text import FORMAT_VERSION
+from storage.sql_lakes import find_lakes, is_remote, load_remote_access
 from storage.sql_output import Result
-from storage.sql_views import refresh_statement, view_statements
+from storage.sql_views import MACROS, VIEWS, refresh_statement, view_statements
 
 if TYPE_CHECKING:
-    from pathlib import Path
+    from collections.abc import Callable, Sequence
+
+    from storage.sql_lakes import DataSource
+
+    Watch = Callable[[duckdb.DuckDBPyConnection], None]
 
 # Lake files never change, so a footer need not be read twice: 42 ms rather than 65 for one trace in
 # 50 files.
-_SETTINGS: Final = ("SET parquet_metadata_cache = true", "SET TimeZone = 'UTC'")
+_SETTINGS: Final = (
+    "SET parquet_metadata_cache = true",
+    "SET TimeZone = 'UTC'",
+    # counted, so that query_progress() can be asked, and shown by whoever asks
+    "SET enable_progress_bar = true",
+    "SET enable_progress_bar_print = false",
+)
 
 
-def print_setup(data_dir: Path) -> str:
-    """Return the SQL with which a plain ``duckdb`` sees the lake under ``data_dir``.
+def print_setup(data: DataSource) -> str:
+    """Return the SQL with which a plain ``duckdb`` sees the lakes of data directories as one.
 
-    Running it again shows what was written since. Raises QueryError when there is no lake.
+    Running it again shows what was written since. Raises QueryError when one is no lake.
     """
-    lake = _lake(data_dir)
+    lakes = find_lakes(data)
     head = (
-        "-- clearspan: views spans, span_events and traces; macros trace('<trace id>'),\n"
-        "-- trace_events('<trace id>') and attr(attributes, '<key>').\n"
+        f"-- clearspan: views {', '.join(VIEWS)};\n"
+        f"-- macros {', '.join(MACROS)}. Made for DuckDB 1.3 and newer.\n"
         "-- The first statement reads which files there are: run it again to see newer spans.\n"
     )
-    return head + "".join(f"{text};\n" for text in (refresh_statement(lake), *view_statements()))
+    remote = ["LOAD httpfs"] if any(map(is_remote, lakes)) else []
+    statements = (*remote, refresh_statement(lakes), *view_statements())
+    return head + "".join(f"{text};\n" for text in statements)
 
 
-def connect(data_dir: Path) -> duckdb.DuckDBPyConnection:
-    """Return an in-memory DuckDB with the views and macros over the lake as it is now.
+def connect(data: DataSource) -> duckdb.DuckDBPyConnection:
+    """Return an in-memory DuckDB with the views and macros over the lakes as they are now.
 
-    It loads no extension from anywhere. Raises QueryError when there is no lake.
+    It downloads no extension; for S3 it loads httpfs where that is installed. Raises QueryError,
+    which names the lake that cannot be read.
     """
-    lake = _lake(data_dir)
+    lakes = find_lakes(data)
     connection = duckdb.connect(
         config={
             "autoload_known_extensions": "false",
@@ -56,71 +66,62 @@ def connect(data_dir: Path) -> duckdb.DuckDBPyConnection:
         }
     )
     try:
-        for statement in (*_SETTINGS, refresh_statement(lake), *view_statements()):
+        if any(map(is_remote, lakes)):
+            load_remote_access(connection)
+        for statement in _SETTINGS:
             connection.execute(statement)
-    except duckdb.Error as error:
+        _open(connection, lakes)
+    except BaseException:
         connection.close()
-        raise QueryError(f"the lake at {lake} cannot be read: {error}") from error
+        raise
     return connection
 
 
-def run_query(data_dir: Path, sql: str) -> Result:
-    """Run SQL over the lake as it is now and return all rows of its last statement.
+def run_query(data: DataSource, sql: str, watch: Watch | None = None) -> Result:
+    """Run SQL over the lakes as they are now and return all rows of its last statement.
 
     Tried once more, on the newest manifest, when a file went away meanwhile: compaction removes
-    what it replaced after a grace time that a long query can exceed. Raises QueryError.
+    what it replaced after a grace time that a long query can exceed. ``watch`` is given the
+    connection before the SQL runs, to ask for its progress or interrupt it. Raises QueryError.
     """
     try:
-        return _run(data_dir, sql)
+        return _run(data, sql, watch)
     except QueryError as error:
         if not isinstance(error.__cause__, duckdb.IOException):
             raise
-    return _run(data_dir, sql)
+    return _run(data, sql, watch)
 
 
-def _run(data_dir: Path, sql: str) -> Result:
-    with connect(data_dir) as connection:
-        try:
-            # sql() rather than execute(): the latter's Python values need pytz for timestamps
-            relation = connection.sql(sql)
-            table = None if relation is None else relation.to_arrow_table()
-        except duckdb.Error as error:
-            raise QueryError(str(error)) from error
-    if table is None:
-        raise QueryError("the SQL holds no statement")
-    return Result.of(table)
+def run_statements(connection: duckdb.DuckDBPyConnection, sql: str) -> Result | None:
+    """Run SQL on a connection; return all rows of its last statement, None if there is none.
 
-
-def _lake(data_dir: Path) -> Path:
-    """Return the absolute lake directory of a data directory, or of itself, once it is checked."""
-    data = data_dir.absolute()
-    if not data.is_dir():
-        raise QueryError(f"there is no data directory {data}")
-    lake = data if (data / MANIFEST).exists() else data / "lake"
-    manifest = _read_manifest(lake / MANIFEST)
-    version = manifest.get("format_version")
-    if version != FORMAT_VERSION:
-        raise QueryError(
-            f"{lake / MANIFEST} has format_version {version!r:.20}; this clearspan reads "
-            f"{FORMAT_VERSION}"
-        )
-    if not all(isinstance(manifest.get(t), list) and manifest[t] for t in (SPANS, SPAN_EVENTS)):
-        raise QueryError(f"{lake / MANIFEST} is not a clearspan manifest: it lists no files")
-    return lake
-
-
-def _read_manifest(path: Path) -> dict[str, Any]:
+    Raises QueryError with DuckDB's message.
+    """
     try:
-        manifest = json.loads(path.read_bytes())
-    except FileNotFoundError as error:
-        raise QueryError(
-            f"there is no {path}: is this the directory of exporters.lake.path, and has clearspan "
-            "run with it?"
-        ) from error
-    except OSError as error:
-        raise QueryError(f"{path} cannot be read: {error.strerror}") from error
-    except ValueError as error:
-        raise QueryError(f"{path} is not a clearspan manifest: it is not JSON") from error
-    if not isinstance(manifest, dict):
-        raise QueryError(f"{path} is not a clearspan manifest: it is not an object")
-    return manifest
+        # sql() rather than execute(): the latter's Python values need pytz for timestamps
+        relation = connection.sql(sql)
+        return None if relation is None else Result.of(relation.to_arrow_table())
+    except duckdb.Error as error:
+        raise QueryError(str(error)) from error
+
+
+def _run(data: DataSource, sql: str, watch: Watch | None) -> Result:
+    with connect(data) as connection:
+        if watch is not None:
+            watch(connection)
+        result = run_statements(connection, sql)
+    if result is None:
+        raise QueryError("the SQL holds no statement")
+    return result
+
+
+def _open(connection: duckdb.DuckDBPyConnection, lakes: Sequence[str]) -> None:
+    """Make views and macros over lakes; raise QueryError that names the one that prevents it."""
+    try:
+        for statement in (refresh_statement(lakes), *view_statements()):
+            connection.execute(statement)
+    except duckdb.Error as error:
+        if len(lakes) > 1:
+            for lake in lakes:  # DuckDB need not say which
+                _open(connection, [lake])
+        raise QueryError(f"the lake at {', '.join(lakes)} cannot be read: {error}") from error

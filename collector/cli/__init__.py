@@ -50,6 +50,18 @@ Overrides = Annotated[
 ]
 
 
+Data = Annotated[
+    list[str],
+    typer.Option(
+        "--data",
+        metavar="DIR",
+        help="The directory of exporters.lake.path, a quoted pattern of such directories or an "
+        "s3://BUCKET/PREFIX; may be repeated, all are queried as one.",
+    ),
+]
+DEFAULT_DATA: Final = ["clearspan-data"]
+
+
 def main() -> None:
     """Run the command line; end the process with the verb's exit code."""
     try:
@@ -143,15 +155,12 @@ def query(
     sql: Annotated[
         str | None, typer.Argument(metavar="[SQL]", help="The SQL; - reads it from stdin.")
     ] = None,
-    data: Annotated[
-        Path,
-        typer.Option("--data", metavar="DIR", help="The directory of exporters.lake.path."),
-    ] = Path("clearspan-data"),
+    data: Data = DEFAULT_DATA,
     form: Annotated[
-        Literal["table", "json", "csv", "parquet"] | None,
+        Literal["table", "json", "csv", "parquet", "arrow"] | None,
         typer.Option(
             "--format",
-            metavar="table|json|csv|parquet",
+            metavar="table|json|csv|parquet|arrow",
             help="Default: what FILE's name ends in, else table.",
         ),
     ] = None,
@@ -164,7 +173,7 @@ def query(
         typer.Option("--print-setup", help="Print the SQL that opens the data in a plain duckdb."),
     ] = False,
 ) -> None:
-    """Run SQL over the views spans, span_events and traces, while the sidecar writes."""
+    """Run SQL over the views spans, span_events, traces and otel_traces, while clearspan writes."""
     if print_setup == (sql is not None):
         raise typer.BadParameter("give either the SQL or --print-setup")
     from collector.cli import answers  # noqa: PLC0415 - see module docstring

@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+import io
 import os
 import sys
 import threading
 from concurrent.futures import Future
 from typing import TYPE_CHECKING, Final
 
+import duckdb
+
+from collector.cli.paging import page, pager
+from collector.cli.progress import await_answer
 from collector.model.errors import QueryError
 from storage.sql import print_setup, run_query
-from storage.sql_output import FORMATS
+from storage.sql_output import BINARY, FORMATS
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from pathlib import Path
 
     from storage.sql_output import Format, Result
@@ -20,21 +26,21 @@ if TYPE_CHECKING:
 _INTERRUPTED: Final = 128 + 2  # SIGINT
 
 
-def show_setup(data_dir: Path) -> None:
+def show_setup(data: Sequence[str]) -> None:
     """Print the SQL with which a plain ``duckdb`` opens the data."""
-    sys.stdout.write(print_setup(data_dir))
+    sys.stdout.write(print_setup(data))
     sys.stdout.flush()
 
 
-def answer(sql: str, data_dir: Path, form: Format | None, output: Path | None) -> None:
+def answer(sql: str, data: Sequence[str], form: Format | None, output: Path | None) -> None:
     """Run the SQL and write its rows to ``output`` (stdout), by default in its name's format.
 
     Raises ``QueryError`` with DuckDB's message, or when the file cannot be written.
     """
     form = form or _format_of(output)
-    if output is None and form == "parquet" and sys.stdout.isatty():
-        raise QueryError("Parquet is not for a terminal: give --output FILE or a pipe")
-    result = _run_interruptibly(data_dir, sql)
+    if output is None and form in BINARY and sys.stdout.isatty():
+        raise QueryError(f"{form} is not for a terminal: give --output FILE or a pipe")
+    result = _run_interruptibly(data, sql)
     if output is not None:
         try:
             with output.open("wb") as file:
@@ -42,32 +48,57 @@ def answer(sql: str, data_dir: Path, form: Format | None, output: Path | None) -
         except OSError as error:
             raise QueryError(f"{output} cannot be written: {error.strerror}") from error
     elif form == "table":
-        result.show(sys.stdout)
+        show(result)
     else:
-        result.write(sys.stdout.buffer, form)
+        # a pipe cannot be read from its end, as an Arrow file has to be
+        result.write(sys.stdout.buffer, "arrows" if form == "arrow" else form)
     # here rather than at exit, where a reader that has gone away could not be handled
     sys.stdout.flush()
 
 
-def _run_interruptibly(data_dir: Path, sql: str) -> Result:
+def show(result: Result) -> None:
+    """Print rows on stdout; on a terminal, through the pager when they do not fit."""
+    command = pager() if sys.stdout.isatty() else None
+    if command is None:
+        result.show(sys.stdout)
+        return
+    columns, lines = os.get_terminal_size(sys.stdout.fileno())
+    text = io.StringIO()
+    result.show(text, width=columns or 80, paged=True)
+    if text.getvalue().count("\n") < lines:
+        sys.stdout.write(text.getvalue())
+    else:
+        page(text.getvalue(), command)
+
+
+def _run_interruptibly(data: Sequence[str], sql: str) -> Result:
     """Run the query aside, so that Ctrl-C ends the process at once.
 
     DuckDB 2.0 lets Python see no signal until the query is done; a process that only reads can
     leave in the middle of one.
     """
     outcome: Future[Result] = Future()
+    connections: list[duckdb.DuckDBPyConnection] = []
 
     def work() -> None:
         try:
-            outcome.set_result(run_query(data_dir, sql))
+            outcome.set_result(run_query(data, sql, connections.append))
         except BaseException as error:  # noqa: BLE001 - raised again by result()
             outcome.set_exception(error)
 
     threading.Thread(target=work, name="query", daemon=True).start()
     try:
-        return outcome.result()
+        return await_answer(outcome, lambda: _percent(connections))
     except KeyboardInterrupt:
         os._exit(_INTERRUPTED)
+
+
+def _percent(connections: list[duckdb.DuckDBPyConnection]) -> float:
+    """Return how far the last connection's query is, below 0 where that is not known."""
+    try:
+        return float(connections[-1].query_progress()) if connections else -1.0
+    except duckdb.Error:  # closed in this moment
+        return -1.0
 
 
 def _format_of(output: Path | None) -> Format:

@@ -1,18 +1,23 @@
-"""Progress bars on a terminal's stderr; elsewhere nothing."""
+"""Progress bars on a terminal's stderr; elsewhere nothing, and nothing is left at the end."""
 
 from __future__ import annotations
 
+import sys
 import time
+from concurrent.futures import Future, wait
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final, TypeVar
 
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-_STEP_S = 0.25
+_AFTER_S: Final = 1.0
+_POLL_S: Final = 0.1
+
+Answer = TypeVar("Answer")
 
 
 @contextmanager
@@ -24,22 +29,37 @@ def progress(what: str, total: float) -> Iterator[Callable[[float], None]]:
 
 
 def wait_visibly(seconds: float) -> None:
-    """Wait, showing what for."""
-    with _bar() as bar:
-        task = bar.add_task("waiting for queries that may still read the old files", total=seconds)
+    """Wait until queries that may still read replaced files are over, saying so."""
+    with progress("waiting for queries that read the old files", seconds) as advance:
         until = time.monotonic() + seconds
         while (left := until - time.monotonic()) > 0:
-            time.sleep(min(left, _STEP_S))
-            bar.update(task, completed=seconds - max(0.0, until - time.monotonic()))
+            time.sleep(min(left, _POLL_S))
+            advance(min(left, _POLL_S))
+
+
+def await_answer(outcome: Future[Answer], percent: Callable[[], float]) -> Answer:
+    """Return the outcome, or raise its error; after a second without one show a bar.
+
+    ``percent`` is asked ten times a second; below 0 it does not know.
+    """
+    timeout_s = _AFTER_S if sys.stderr.isatty() else None
+    if wait([outcome], timeout_s).not_done:
+        with _bar() as bar:
+            task = bar.add_task("scanning", total=None)
+            while wait([outcome], _POLL_S).not_done:
+                share = percent()
+                if share >= 0:
+                    bar.update(task, total=100, completed=share)
+    return outcome.result()
 
 
 def _bar() -> Progress:
     console = Console(stderr=True)
     return Progress(
-        TextColumn("{task.description}"),
+        TextColumn("[dim]{task.description}"),
         BarColumn(),
-        TextColumn("{task.percentage:>3.0f} %"),
-        TimeRemainingColumn(),
+        TaskProgressColumn(),
+        TimeElapsedColumn(),
         console=console,
         transient=True,
         disable=not console.is_terminal,

@@ -34,6 +34,7 @@ _EXAMPLES: Final[Mapping[str, str]] = {
     "print-config": "clearspan print-config --set exporters.lake.flush_interval=500ms",
     "components": "clearspan components --format json",
     "query": 'clearspan query "SELECT name, count(*) FROM spans GROUP BY ALL"\n'
+    """clearspan query --data '/pods/*/clearspan' "SELECT count(*) FROM traces"\n"""
     'clearspan query "SELECT * FROM traces" --output traces.parquet\n'
     "clearspan query --print-setup > setup.sql && duckdb -init setup.sql",
     "reredact": "clearspan reredact --config clearspan.yaml --dry-run",
@@ -64,13 +65,14 @@ def _parameters(command: Any) -> Iterator[str]:
         is_option = one.param_type_name == "option"
         value = f" `{one.metavar}`" if one.metavar and is_option else ""
         names = names if is_option else f"`{one.metavar}`"
-        default = f" Default: `{one.default}`." if _tells(one.default) else ""
+        preset = " ".join(one.default) if isinstance(one.default, list) else one.default
+        default = f" Default: `{preset}`." if _tells(preset) else ""
         named = (names + value).replace("|", "\\|")  # else a table's column ends there
         yield f"| {named} | {one.help}{default} |\n"
 
 
 def _tells(default: object) -> bool:
-    return default is not None and not isinstance(default, bool) and default != []
+    return default is not None and not isinstance(default, bool) and default != ""
 
 
 if __name__ == "__main__":

@@ -14,7 +14,8 @@ from storage.sql_views import MACROS, VIEWS
 from tests.sql.writer import write_once
 
 DOC = (Path(__file__).parents[2] / "docs" / "sql.md").read_text(encoding="utf-8")
-ROW = re.compile(r"^\| `(\w+)` \| ([^|]+) \| ([^|]+) \| ([^|]+) \|(?: ([^|]+) \|)?$", re.MULTILINE)
+CELL = r" ([^|]+) \|"
+ROW = re.compile(rf"^\| `([\w.]+)` \|{CELL}{CELL}{CELL}(?:{CELL})?$", re.MULTILINE)
 QUESTIONS = re.findall(r"^([^\n]+)\n\n```sql\n(.*?)```", DOC, re.DOTALL | re.MULTILINE)
 
 
@@ -56,6 +57,14 @@ def test_every_promoted_column_names_its_attributes() -> None:
         if "`" in source
     }
     assert sources == {promotion.column: promotion.keys for promotion in PROMOTIONS}
+
+
+def test_the_exporters_columns_say_where_they_come_from() -> None:
+    """Each column of otel_traces names a column that its source has."""
+    stored = {"": SPANS_SCHEMA.names, "span_events": SPAN_EVENTS_SCHEMA.names}
+    for name, (_, source) in documented("otel_traces").items():
+        column, _, table = source.replace("`", "").partition(" of ")
+        assert column in stored[table], name
 
 
 def test_every_view_and_macro_is_listed() -> None:

@@ -128,6 +128,29 @@ def test_a_terminal_does_not_obey_what_is_stored() -> None:
     assert r"\x1b]0;owned\x07 [red]x[/red]" in output
 
 
+def test_nanoseconds_are_shown_wherever_they_are() -> None:
+    """DuckDB's TIMESTAMP_NS, alone and in lists, structs and maps: every digit, no error."""
+    at = pa.array([1_772_368_200_000_000_007], pa.timestamp("ns"))
+    table = pa.table(
+        {
+            "alone": at,
+            "list": pa.ListArray.from_arrays([0, 1], at),
+            "struct": pa.StructArray.from_arrays([at], ["at"]),
+            "map": pa.MapArray.from_arrays([0, 1], pa.array(["at"]), at),
+        }
+    )
+    lines = [line.split(maxsplit=1)[1] for line in shown(table).splitlines()[:4]]
+    text = "2026-03-01 12:30:00.000000007"
+    assert lines == [text, f"[{text}]", f"{{at: {text}}}", f"{{at: {text}}}"]
+
+
+def test_a_list_of_maps_is_shown_as_maps() -> None:
+    """Events' attributes, two keys each: not taken for one map."""
+    kind = pa.list_(pa.map_(pa.string(), pa.string()))
+    table = pa.table({"maps": pa.array([[[("a", "1"), ("b", "2")], [("c", "3")]]], kind)})
+    assert shown(table).splitlines()[0] == "maps  [{a: 1, b: 2}, {c: 3}]"
+
+
 def test_repeated_column_names_are_numbered() -> None:
     """SELECT 1 AS a, 2 AS a: both values are there in every format."""
     table = pa.Table.from_arrays([pa.array([1]), pa.array([2])], names=["a", "a"])

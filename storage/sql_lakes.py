@@ -1,0 +1,131 @@
+"""Which lakes a query reads: directories, patterns of directories and S3 prefixes, each checked."""
+# ruff: noqa: S608 - what is put together here is quoted paths
+
+from __future__ import annotations
+
+import glob
+import json
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+import duckdb
+
+from collector.model.errors import QueryError
+from storage.lake_tables import SPAN_EVENTS, SPANS
+from storage.manifest import MANIFEST
+from storage.manifest_text import FORMAT_VERSION
+from storage.sql_views import quote
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+DataSource = Path | str | Sequence[Path | str]
+
+_REMOTE: Final = "s3://"
+_LAKE: Final = "lake"
+
+
+def find_lakes(data: DataSource) -> tuple[str, ...]:
+    """Return the lakes of data directories, each once: absolute directories and S3 URLs.
+
+    A text may be a pattern (``/pods/*/clearspan``) or an ``s3://bucket/prefix``; a lake directory
+    itself is taken as well. Raises QueryError, which names what is no lake or cannot be read.
+    """
+    sources = [data] if isinstance(data, (Path, str)) else data
+    found: dict[str, str] = {}
+    for source in sources:  # over what was named
+        if str(source).startswith(_REMOTE):
+            found |= {lake: lake for lake in _remote_lakes(str(source))}
+        else:
+            lakes = map(_lake, _directories(source))
+            found |= {os.path.realpath(lake): str(lake) for lake in lakes}
+    return tuple(found.values())
+
+
+def is_remote(lake: str) -> bool:
+    """Return whether a lake is not in the file system."""
+    return lake.startswith(_REMOTE)
+
+
+def load_remote_access(connection: duckdb.DuckDBPyConnection) -> None:
+    """Let a connection read S3 with DuckDB's httpfs as it is installed; nothing is downloaded.
+
+    Raises QueryError when it is not installed.
+    """
+    try:
+        connection.execute("LOAD httpfs")
+    except duckdb.Error as error:
+        raise QueryError(
+            "S3 needs DuckDB's extension httpfs, which is not installed here and is never "
+            "downloaded by clearspan. Where downloads are allowed, install it once with the same "
+            f"DuckDB ({duckdb.__version__}): python -c \"import duckdb; duckdb.sql('INSTALL "
+            "httpfs')\""
+        ) from error
+
+
+def _directories(source: Path | str) -> list[Path]:
+    path = Path(source)
+    if path.exists() or not glob.has_magic(str(source)):
+        return [path.absolute()]
+    matches = sorted(filter(os.path.isdir, glob.glob(str(source), recursive=True)))  # noqa: PTH207 - a pattern may be absolute
+    if not matches:
+        raise QueryError(f"no directory matches {source}")
+    return [Path(match).absolute() for match in matches]
+
+
+def _lake(data: Path) -> Path:
+    """Return the lake directory of a data directory, or of itself, once it is checked."""
+    if not data.is_dir():
+        raise QueryError(f"there is no data directory {data}")
+    lake = data if (data / MANIFEST).exists() else data / _LAKE
+    path = lake / MANIFEST
+    try:
+        content = path.read_bytes()
+    except FileNotFoundError as error:
+        raise QueryError(
+            f"there is no {path}: is this the directory of exporters.lake.path, and has clearspan "
+            "run with it?"
+        ) from error
+    except OSError as error:
+        raise QueryError(f"{path} cannot be read: {error.strerror}") from error
+    _check_manifest(content, str(path))
+    return lake
+
+
+def _remote_lakes(url: str) -> Iterator[str]:
+    """Yield the lakes at a prefix, which may hold ``*``: there, or in ``lake`` below it."""
+    prefix = url.rstrip("/")
+    reasons = []
+    with duckdb.connect(config={"autoinstall_known_extensions": "false"}) as connection:
+        load_remote_access(connection)
+        manifests = []
+        for place in (MANIFEST, f"{_LAKE}/{MANIFEST}"):
+            names = quote(f"{prefix}/{place}")
+            query = f"SELECT filename, content FROM read_text({names}) ORDER BY filename"
+            try:
+                manifests += connection.sql(query).fetchall()
+            except duckdb.Error as error:
+                reasons.append(str(error).strip().splitlines()[0])
+    if not manifests:
+        raise QueryError(f"there is no lake at {url}: {reasons[0] if reasons else 'no manifest'}")
+    for name, content in manifests:  # over lakes
+        _check_manifest(content, name)
+        yield name.removesuffix(f"/{MANIFEST}")
+
+
+def _check_manifest(content: bytes | str, where: str) -> None:
+    try:
+        manifest: Any = json.loads(content)
+    except ValueError as error:
+        raise QueryError(f"{where} is not a clearspan manifest: it is not JSON") from error
+    if not isinstance(manifest, dict):
+        raise QueryError(f"{where} is not a clearspan manifest: it is not an object")
+    version = manifest.get("format_version")
+    if version != FORMAT_VERSION:
+        raise QueryError(
+            f"{where} has format_version {version!r:.20}; this clearspan reads {FORMAT_VERSION}"
+        )
+    if not all(isinstance(manifest.get(t), list) and manifest[t] for t in (SPANS, SPAN_EVENTS)):
+        raise QueryError(f"{where} is not a clearspan manifest: it lists no files")

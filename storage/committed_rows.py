@@ -16,6 +16,7 @@ import pyarrow.parquet as pq
 from collector.model import schema as s
 from storage.files import means_damage
 from storage.lake_tables import SPANS
+from storage.parquet import UNREADABLE
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -54,7 +55,7 @@ class CommittedRows:
                     page_checksum_verification=True,
                 ) as file:
                     table = file.read([s.TRACE_ID, s.BATCH_SEQ], use_threads=False)
-            except (OSError, ValueError) as error:
+            except UNREADABLE as error:
                 if not means_damage(error):
                     raise
                 set_aside(entry)

@@ -49,6 +49,11 @@ Overrides = Annotated[
     ),
 ]
 
+DataDirectory = Annotated[
+    Path,
+    typer.Option("--data", metavar="DIR", help="The directory of exporters.lake.path."),
+]
+
 
 def main() -> None:
     """Run the command line; end the process with the verb's exit code."""
@@ -143,10 +148,7 @@ def query(
     sql: Annotated[
         str | None, typer.Argument(metavar="[SQL]", help="The SQL; - reads it from stdin.")
     ] = None,
-    data: Annotated[
-        Path,
-        typer.Option("--data", metavar="DIR", help="The directory of exporters.lake.path."),
-    ] = Path("clearspan-data"),
+    data: DataDirectory = Path("clearspan-data"),
     form: Annotated[
         Literal["table", "json", "csv", "parquet"] | None,
         typer.Option(
@@ -173,6 +175,23 @@ def query(
         answers.show_setup(data)
     else:
         answers.answer(sys.stdin.read() if sql == "-" else sql, data, form, output)
+
+
+@app.command()
+def verify(
+    data: DataDirectory = Path("clearspan-data"),
+    as_json: Annotated[
+        bool,
+        typer.Option("--json", help="Print the report as one JSON object."),
+    ] = False,
+) -> None:
+    """Read every byte of lake and journal and say what is not as it was written.
+
+    Changes nothing and may run beside the sidecar.
+    """
+    from collector.cli import upkeep  # noqa: PLC0415 - see module docstring
+
+    raise typer.Exit(0 if upkeep.show_verification(data, as_json=as_json) else _FAILED)
 
 
 @app.command()

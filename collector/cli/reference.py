@@ -20,8 +20,8 @@ _INTRO: Final = """\
 | exit code | means |
 |---|---|
 | 0 | done |
-| 1 | a query failed, `doctor` found something, `redact` was given what it cannot read, or \
-not all was drained in time |
+| 1 | a query failed, `doctor` or `verify` found something, `redact` was given what it \
+cannot read, or not all was drained in time |
 | 2 | it could not start: configuration, port, directory or usage; the reason is on stderr |
 | 130 | ended by Ctrl-C (`run` drains on Ctrl-C and exits 0) |
 
@@ -36,6 +36,7 @@ _EXAMPLES: Final[Mapping[str, str]] = {
     "query": 'clearspan query "SELECT name, count(*) FROM spans GROUP BY ALL"\n'
     'clearspan query "SELECT * FROM traces" --output traces.parquet\n'
     "clearspan query --print-setup > setup.sql && duckdb -init setup.sql",
+    "verify": "clearspan verify --data /data\nclearspan verify --data /data --json | jq .findings",
     "redact": "clearspan redact app.log\n"
     "clearspan redact --config production.yaml < spans.json > clean.json\n"
     """echo '{"text": "123456788", "key": "ssn"}' | clearspan redact --json""",

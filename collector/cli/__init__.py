@@ -195,6 +195,26 @@ def verify(
 
 
 @app.command()
+def backup(
+    destination: Annotated[
+        Path, typer.Argument(metavar="DEST", help="A directory that is empty or not there yet.")
+    ],
+    data: DataDirectory = Path("clearspan-data"),
+    update: Annotated[
+        bool,
+        typer.Option("--update", help="Bring an older backup of the same lake up to date."),
+    ] = False,
+) -> None:
+    """Copy lake and journal as of one moment, while the sidecar writes.
+
+    The copy is a data directory: query it, verify it, run a sidecar on it.
+    """
+    from collector.cli import upkeep  # noqa: PLC0415 - see module docstring
+
+    upkeep.make_backup(data, destination, update=update)
+
+
+@app.command()
 def redact(  # noqa: PLR0913, PLR0917 - one parameter an option
     inputs: Annotated[
         list[Path] | None,

@@ -37,6 +37,8 @@ _EXAMPLES: Final[Mapping[str, str]] = {
     'clearspan query "SELECT * FROM traces" --output traces.parquet\n'
     "clearspan query --print-setup > setup.sql && duckdb -init setup.sql",
     "verify": "clearspan verify --data /data\nclearspan verify --data /data --json | jq .findings",
+    "backup": "clearspan backup /backups/today --data /data\n"
+    "clearspan backup /backups/latest --data /data --update",
     "redact": "clearspan redact app.log\n"
     "clearspan redact --config production.yaml < spans.json > clean.json\n"
     """echo '{"text": "123456788", "key": "ssn"}' | clearspan redact --json""",

@@ -1,4 +1,4 @@
-"""``clearspan verify``: how a report on a data directory reads."""
+"""``clearspan verify`` and ``backup``: what they print."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn
 
+from storage.backup import backup
 from storage.verify import Report
 from storage.verify import verify as verify_data
 
@@ -38,6 +39,21 @@ def show_verification(data: Path, *, as_json: bool) -> bool:
         sys.stdout.write("".join(f"{line}\n" for line in _lines(report, seconds)))
     sys.stdout.flush()
     return report.is_sound
+
+
+def make_backup(data: Path, destination: Path, *, update: bool) -> None:
+    """Back up and print what was copied; raises as ``storage.backup.backup`` does."""
+    started = time.monotonic()
+    with progress_bar("backup") as on_progress:
+        made = backup(data, destination, update=update, on_progress=on_progress)
+    sys.stdout.write(
+        f"backup of generation {made.generation} in {destination}: "
+        f"{made.copied_files:,} files copied ({made.copied_bytes / 2**20:,.1f} MiB), "
+        f"{made.kept_files:,} were there, {made.removed_files:,} removed; "
+        f"journal of {made.segments:,} segments ({made.journal_bytes / 2**20:,.1f} MiB); "
+        f"begun anew {made.restarts:,} times; {time.monotonic() - started:.1f} s\n"
+    )
+    sys.stdout.flush()
 
 
 @contextmanager

@@ -60,3 +60,18 @@ def test_verify_of_nothing(tmp_path: Path) -> None:
     done = run("verify", "--data", tmp_path / "no")
     assert (done.returncode, done.stdout) == (2, "")
     assert done.stderr == f"clearspan: there is no data directory {tmp_path / 'no'}\n"
+
+
+def test_backup_says_what_it_copied(tmp_path: Path) -> None:
+    """Scenario: a backup, the same again, an update. Guarantee: a line each; exit 0, 2 and 0."""
+    make_lake(tmp_path / "data")
+    arguments = ("backup", tmp_path / "copy", "--data", tmp_path / "data")
+    done = run(*arguments)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "generation 4" in done.stdout
+    assert "6 files copied" in done.stdout
+    done = run(*arguments)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "the directory is not empty; --update" in done.stderr
+    assert "0 files copied (0.0 MiB), 6 were there" in run(*arguments, "--update").stdout
+    assert run("verify", "--data", tmp_path / "copy").returncode == 0

@@ -86,9 +86,10 @@ class _Rows:
     keys: list[NDArray[np.uint64]] = field(default_factory=list)
 
 
-def check_file(lake: Path, entry: FileEntry, source_id: str) -> FileCheck:
+def check_file(lake: Path, entry: FileEntry, source_id: str | None) -> FileCheck:
     """Read a file of the lake directory from end to end; never raises for what is in it.
 
+    ``source_id`` is the lake's, None when it is not known.
     ``span_keys`` of the result are the span ids of its rows, as numbers.
     """
     check = FileCheck(entry)
@@ -139,7 +140,7 @@ def _check_bytes(path: Path, check: FileCheck) -> None:
             check.note("content", f"bytes differ from their checksum{_damaged_pages(path)}")
 
 
-def _check_parquet(path: Path, check: FileCheck, source_id: str) -> None:
+def _check_parquet(path: Path, check: FileCheck, source_id: str | None) -> None:
     entry = check.entry
     try:
         with pq.ParquetFile(path, page_checksum_verification=True) as file:
@@ -160,7 +161,7 @@ def _check_parquet(path: Path, check: FileCheck, source_id: str) -> None:
     check.span_keys = np.unique(np.concatenate([np.empty(0, np.uint64), *found.keys]))
     if found.strangers:
         check.note("hour", f"{found.strangers:,} rows belong to another hour")
-    if facts.source_id != source_id:
+    if source_id is not None and facts.source_id != source_id:
         check.note("foreign", "was written by another lake")
 
 

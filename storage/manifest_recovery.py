@@ -89,7 +89,9 @@ def open_manifest(directory: Path, environment: Environment, telemetry: Telemetr
 
 def set_file_aside(directory: Path, entry: FileEntry, telemetry: Telemetry) -> None:
     """Move a damaged lake file to ``quarantine/``, count and log it."""
-    moved = set_aside(directory / entry.path, directory / QUARANTINE)
+    # a manifest may say anything, and only our own files are ours to move
+    is_ours = OUR_FILE.fullmatch(entry.path) is not None
+    moved = set_aside(directory / entry.path, directory / QUARANTINE) if is_ours else None
     telemetry.add(t.LAKE_QUARANTINED)
     _log.error(
         "lake file is damaged or missing",
@@ -139,8 +141,7 @@ def files_on_disk(directory: Path) -> dict[str, int]:
 
 
 def _is_there(directory: Path, entry: FileEntry, telemetry: Telemetry) -> bool:
-    path = directory / entry.path
-    if is_whole(path, entry.bytes):
+    if OUR_FILE.fullmatch(entry.path) and is_whole(directory / entry.path, entry.bytes):
         return True
     set_file_aside(directory, entry, telemetry)
     return False

@@ -215,6 +215,23 @@ def backup(
 
 
 @app.command()
+def repair(
+    data: DataDirectory = Path("clearspan-data"),
+    dry_run: Annotated[
+        bool,
+        typer.Option("--dry-run", help="Only say what would be done."),
+    ] = False,
+) -> None:
+    """Make a damaged lake sound again: set damaged files aside, make the manifest anew.
+
+    The sidecar must not be running on it. Nothing is deleted that holds spans.
+    """
+    from collector.cli import upkeep  # noqa: PLC0415 - see module docstring
+
+    raise typer.Exit(0 if upkeep.make_repair(data, dry_run=dry_run) else _FAILED)
+
+
+@app.command()
 def redact(  # noqa: PLR0913, PLR0917 - one parameter an option
     inputs: Annotated[
         list[Path] | None,

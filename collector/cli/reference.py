@@ -20,8 +20,8 @@ _INTRO: Final = """\
 | exit code | means |
 |---|---|
 | 0 | done |
-| 1 | a query failed, `doctor` or `verify` found something, `redact` was given what it \
-cannot read, or not all was drained in time |
+| 1 | a query failed, `doctor` or `verify` found something, `backup` or `repair` could not do all, \
+`redact` was given what it cannot read, or not all was drained in time |
 | 2 | it could not start: configuration, port, directory or usage; the reason is on stderr |
 | 130 | ended by Ctrl-C (`run` drains on Ctrl-C and exits 0) |
 
@@ -39,6 +39,7 @@ _EXAMPLES: Final[Mapping[str, str]] = {
     "verify": "clearspan verify --data /data\nclearspan verify --data /data --json | jq .findings",
     "backup": "clearspan backup /backups/today --data /data\n"
     "clearspan backup /backups/latest --data /data --update",
+    "repair": "clearspan repair --data /data --dry-run",
     "redact": "clearspan redact app.log\n"
     "clearspan redact --config production.yaml < spans.json > clean.json\n"
     """echo '{"text": "123456788", "key": "ssn"}' | clearspan redact --json""",

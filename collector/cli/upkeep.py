@@ -1,18 +1,21 @@
-"""``clearspan verify`` and ``backup``: what they print."""
+"""``clearspan verify``, ``backup`` and ``repair``: what they print."""
 
 from __future__ import annotations
 
 import json
+import logging
 import sys
 import time
 from contextlib import contextmanager
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any, Final
 
+import structlog
 from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn
 
 from storage.backup import backup
+from storage.repair import repair
 from storage.verify import Report
 from storage.verify import verify as verify_data
 
@@ -54,6 +57,31 @@ def make_backup(data: Path, destination: Path, *, update: bool) -> None:
         f"begun anew {made.restarts:,} times; {time.monotonic() - started:.1f} s\n"
     )
     sys.stdout.flush()
+
+
+def make_repair(data: Path, *, dry_run: bool) -> bool:
+    """Repair and print what was done; return whether all is sound now (or would be).
+
+    Raises as ``storage.repair.repair`` does.
+    """
+    # each thing it logs is in the report
+    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL))
+    with progress_bar("repair") as on_progress:
+        done = repair(data, dry_run=dry_run, on_progress=on_progress)
+    for action in done.actions:
+        sys.stdout.write(f"{action.file}: {action.what}\n")
+    for finding in done.left:
+        sys.stdout.write(f"left as it is: {finding.file}: {finding.what}\n")
+    count = len(done.actions)
+    what = f"{count:,} thing{'' if count == 1 else 's'} {'to do' if dry_run else 'done'}"
+    sys.stdout.write(
+        f"{what if count else 'nothing to repair'}: generation {done.generation}, "
+        f"{done.files:,} files with {done.rows['spans']:,} spans and "
+        f"{done.rows['span_events']:,} events"
+        f"{'; nothing was changed' if dry_run else ''}\n"
+    )
+    sys.stdout.flush()
+    return not done.left
 
 
 @contextmanager

@@ -75,3 +75,33 @@ def test_backup_says_what_it_copied(tmp_path: Path) -> None:
     assert "the directory is not empty; --update" in done.stderr
     assert "0 files copied (0.0 MiB), 6 were there" in run(*arguments, "--update").stdout
     assert run("verify", "--data", tmp_path / "copy").returncode == 0
+
+
+def test_repair_says_what_it_does(tmp_path: Path) -> None:
+    """Scenario: a damaged file; a dry run, a repair, and another. Guarantee: all said, exit 0."""
+    lake = make_lake(tmp_path)
+    victim = first_file(lake)
+    DAMAGE["page"](lake / victim.path)
+    (tmp_path / "LOCK").unlink()
+    dry = run("repair", "--data", tmp_path, "--dry-run")
+    assert (dry.returncode, dry.stderr) == (0, "")
+    assert dry.stdout.startswith(f"lake/{victim.path}: bytes differ from their checksum: ")
+    assert "1 thing to do: " in dry.stdout
+    assert dry.stdout.endswith("; nothing was changed\n")
+    assert (lake / victim.path).exists()
+    done = run("repair", "--data", tmp_path)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "1 thing done: " in done.stdout
+    assert not (lake / victim.path).exists()
+    assert run("repair", "--data", tmp_path).stdout.startswith("nothing to repair: ")
+    assert run("verify", "--data", tmp_path).returncode == 0
+
+
+def test_a_damaged_source_is_no_backup(tmp_path: Path) -> None:
+    """Scenario: a damaged file in the source of a backup. Guarantee: one line, exit 1."""
+    lake = make_lake(tmp_path / "data")
+    victim = first_file(lake)
+    DAMAGE["page"](lake / victim.path)
+    done = run("backup", tmp_path / "copy", "--data", tmp_path / "data")
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr.startswith(f"clearspan: lake/{victim.path}: damaged, not as")

@@ -42,7 +42,7 @@ if TYPE_CHECKING:
 QUARANTINE: Final = "quarantine"
 STAGING: Final = "staging"
 OUR_FILE: Final = re.compile(
-    r"(?:spans|span_events)/date=\d{4}-\d{2}-\d{2}/hour=\d{2}/(\d{12})-[0-9a-f]{8}\.parquet",
+    r"(?:spans|span_events)/date=\d{4}-\d{2}-\d{2}/hour=\d{2}/(\d{12,})-[0-9a-f]{8}\.parquet",
 )
 
 _log = structlog.get_logger()

@@ -83,3 +83,25 @@ def test_backups_of_a_busy_sidecar(
         assert (verdict.lost, verdict.twice, verdict.phantom) == (0, 0, 0)
         done = clearspan("verify", "--data", target)
         assert done.returncode == 0, done.stdout
+
+
+def test_nobody_else_writes(
+    tmp_path: Path, shared_cache: Path, sidecar: Callable[..., Sidecar]
+) -> None:
+    """Scenario: while a sidecar runs, a second one, a repair and a backup go to its directory.
+
+    Guarantee: each is refused with exit code 2; the first two name the pid; the lake stays sound.
+    """
+    running = sidecar()
+    second = Sidecar(tmp_path / "second", data_dir=running.data_dir, cache_dir=shared_cache)
+    second.start(await_ready=False)
+    assert second.wait() == 2
+    assert f"in use by process {running.pid}" in second.log
+    for arguments in (("repair",), ("repair", "--dry-run")):
+        done = clearspan(*arguments, "--data", running.data_dir)
+        assert (done.returncode, done.stdout) == (2, "")
+        assert f"in use by process {running.pid}" in done.stderr
+    done = clearspan("backup", running.data_dir, "--data", running.data_dir, "--update")
+    assert done.returncode == 2
+    assert "lies in the other" in done.stderr
+    assert clearspan("verify", "--data", running.data_dir).returncode == 0

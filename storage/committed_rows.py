@@ -14,12 +14,15 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from collector.model import schema as s
-from storage.files import means_damage
-from storage.lake_tables import SPANS
+from storage.files import checksum, means_damage
+from storage.lake_tables import SPAN_EVENTS, SPANS, TABLES
+from storage.parquet import UNREADABLE
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
     from pathlib import Path
+
+    from numpy.typing import NDArray
 
     from collector.model.batch import SpanBatch
     from storage.manifest_text import FileEntry
@@ -44,32 +47,51 @@ class CommittedRows:
         Raises OSError when a file cannot be reached for another reason.
         """
         self._settled_through = settled_through
-        keys = [pa.array([], _KEY)]
+        keys = {table: [pa.array([], _KEY)] for table in TABLES}
         for entry in files:  # over files
-            if entry.table != SPANS or entry.max_seq <= settled_through:
+            if entry.max_seq <= settled_through:
                 continue
             try:
-                with pq.ParquetFile(
-                    directory / entry.path,
-                    page_checksum_verification=True,
-                ) as file:
-                    table = file.read([s.TRACE_ID, s.BATCH_SEQ], use_threads=False)
-            except (OSError, ValueError) as error:
+                table = _read(directory, entry)
+            except UNREADABLE as error:
                 if not means_damage(error):
                     raise
                 set_aside(entry)
                 continue
-            keys.append(_keys(table.filter(pc.field(s.BATCH_SEQ) > settled_through)))
-        self._keys = pc.unique(pa.concat_arrays(keys))
+            keys[entry.table].append(_keys(table.filter(pc.field(s.BATCH_SEQ) > settled_through)))
+        self._keys = {table: pc.unique(pa.concat_arrays(found)) for table, found in keys.items()}
 
     def drop_from(self, batch: SpanBatch) -> SpanBatch:
-        """Return the rows of a replayed batch that are not in the lake and not settled."""
+        """Return the rows of a replayed batch that are not in the lake and not settled.
+
+        A row whose span went with a damaged file comes back without its events if those are in
+        the lake still.
+        """
         seqs = batch.column(s.BATCH_SEQ).to_numpy()
-        unsettled = seqs > self._settled_through
-        if not len(self._keys):
-            return batch if unsettled.all() else batch.keep(unsettled)
-        stored = pc.is_in(_keys(batch.table), value_set=self._keys).to_numpy(zero_copy_only=False)
-        return batch.keep(unsettled & ~stored)
+        wanted = (seqs > self._settled_through) & ~self._is_stored(SPANS, batch)
+        rest = batch if wanted.all() else batch.keep(wanted)
+        has_events = self._is_stored(SPAN_EVENTS, rest)
+        if not has_events.any():
+            return rest
+        events = rest.column(s.EVENTS)
+        none = pa.scalar(None, events.type)
+        return rest.replace({s.EVENTS: pc.if_else(pa.array(~has_events), events, none)})
+
+    def _is_stored(self, table: str, batch: SpanBatch) -> NDArray[np.bool_]:
+        if not len(self._keys[table]):
+            return np.zeros(len(batch), bool)
+        found = pc.is_in(_keys(batch.table), value_set=self._keys[table])
+        stored: NDArray[np.bool_] = found.to_numpy(zero_copy_only=False)
+        return stored
+
+
+def _read(directory: Path, entry: FileEntry) -> pa.Table:
+    """Return trace ids and batch numbers; raises one of ``UNREADABLE``."""
+    path = directory / entry.path
+    if entry.crc32 is not None and checksum(path) != entry.crc32:
+        raise ValueError("checksum of the file")
+    with pq.ParquetFile(path, page_checksum_verification=True) as file:
+        return file.read([s.TRACE_ID, s.BATCH_SEQ], use_threads=False)
 
 
 def _keys(table: pa.Table) -> pa.Array:

@@ -16,7 +16,7 @@ import pyarrow.parquet as pq
 from storage.files import means_damage
 from storage.lake_tables import TABLES, align
 from storage.manifest import StagedFile
-from storage.parquet import ROW_GROUP_ROWS, Facts, ParquetWriter
+from storage.parquet import ROW_GROUP_ROWS, UNREADABLE, Facts, ParquetWriter
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator
@@ -160,7 +160,7 @@ def pieces_of(directory: Path, entry: FileEntry, rows: int = READ_ROWS) -> Itera
         with pq.ParquetFile(directory / entry.path, page_checksum_verification=True) as file:
             for piece in file.iter_batches(rows, use_threads=False):
                 yield align(pa.Table.from_batches([piece]), TABLES[entry.table])
-    except (OSError, ValueError) as error:
+    except UNREADABLE as error:
         raise _blame(error, entry) from error
 
 

@@ -6,6 +6,7 @@ import contextlib
 import errno
 import fcntl
 import os
+import zlib
 from typing import TYPE_CHECKING, Final
 
 from collector.model.errors import StartupError
@@ -14,6 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from pathlib import Path
 
+_PIECE_BYTES: Final = 2**20
 _DAMAGE: Final = frozenset({None, errno.EIO, errno.EUCLEAN, errno.EBADMSG})
 
 
@@ -26,10 +28,10 @@ def cause(error: Exception) -> str:
 def means_damage(error: BaseException) -> bool:
     """Tell a file that cannot be understood from one that cannot be reached just now.
 
-    Arrow raises OSError without errno and ArrowInvalid (a ValueError) for bytes that make no
-    sense; the system says EIO when the medium lost them. Anything else (EMFILE, EACCES) passes.
+    Arrow raises OSError without errno and errors of its own for bytes that make no sense; the
+    system says EIO when the medium lost them. Any other OSError (EMFILE, EACCES) passes.
     """
-    return error.errno in _DAMAGE if isinstance(error, OSError) else isinstance(error, ValueError)
+    return not isinstance(error, OSError) or error.errno in _DAMAGE
 
 
 def sync_directory(path: Path) -> None:
@@ -48,6 +50,17 @@ def sync_file(path: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+def checksum(path: Path) -> int:
+    """Return the CRC-32 of a file's content; raises OSError."""
+    crc = 0
+    # without a buffer of its own: each piece is read straight into ours
+    with path.open("rb", buffering=0) as file:
+        piece = bytearray(_PIECE_BYTES)
+        while read := file.readinto(piece):
+            crc = zlib.crc32(memoryview(piece)[:read], crc)
+    return crc
 
 
 def make_directories(path: Path) -> None:

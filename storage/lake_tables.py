@@ -45,12 +45,12 @@ SPAN_EVENTS_SCHEMA: Final = pa.schema(
 TABLES: Final = {SPANS: SPANS_SCHEMA, SPAN_EVENTS: SPAN_EVENTS_SCHEMA}
 TIME_COLUMN: Final = {SPANS: s.START_TIME, SPAN_EVENTS: TIME}
 
-_HOUR_US: Final = 3_600_000_000
-_DAY_US: Final = 24 * _HOUR_US
+HOUR_US: Final = 3_600_000_000
+_DAY_US: Final = 24 * HOUR_US
 _YEAR_2000_US: Final = 946_684_800_000_000
 # A flush covers a second or two, so honest spans fall into one or two hours, and a sender that
 # makes times up must not make thousands of files: further hours go to the hour of arrival.
-_MOST_HOURS: Final = 8
+MOST_HOURS: Final = 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,6 +90,13 @@ def partition_end_s(partition: str) -> float:
     return start.timestamp() + 3600
 
 
+def own_hours(start_us: NDArray[np.int64], ingest_us: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Return the hour that each span belongs to, counted from 1970, by its start and arrival."""
+    is_nonsense = (start_us < _YEAR_2000_US) | (start_us > ingest_us + _DAY_US)
+    hours: NDArray[np.int64] = np.where(is_nonsense, ingest_us, start_us) // HOUR_US
+    return hours
+
+
 def align(table: pa.Table, schema: pa.Schema) -> pa.Table:
     """Return the rows in this schema: columns the file did not have yet are null."""
     if table.schema.equals(schema):
@@ -106,12 +113,11 @@ def align(table: pa.Table, schema: pa.Schema) -> pa.Table:
 def _hours(spans: pa.Table, now_us: int) -> NDArray[np.int64]:
     start = _micros(spans.column(s.START_TIME), now_us)
     ingest = _micros(spans.column(s.INGEST_TIME), now_us)
-    is_nonsense = (start < _YEAR_2000_US) | (start > ingest + _DAY_US)
-    hours: NDArray[np.int64] = np.where(is_nonsense, ingest, start) // _HOUR_US
+    hours = own_hours(start, ingest)
     distinct, counts = np.unique(hours, return_counts=True)
-    if len(distinct) > _MOST_HOURS:
-        usual = distinct[np.argsort(counts)[-_MOST_HOURS:]]
-        hours = np.where(np.isin(hours, usual), hours, now_us // _HOUR_US)
+    if len(distinct) > MOST_HOURS:
+        usual = distinct[np.argsort(counts)[-MOST_HOURS:]]
+        hours = np.where(np.isin(hours, usual), hours, now_us // HOUR_US)
     return hours
 
 

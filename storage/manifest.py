@@ -17,6 +17,7 @@ import structlog
 from storage import environment as env
 from storage.files import (
     cause,
+    checksum,
     make_directories,
     remove_quietly,
     replace_file,
@@ -47,7 +48,7 @@ class StagedFile:
     size_bytes: int
     facts: Facts
 
-    def entry(self, generation: int) -> FileEntry:
+    def entry(self, generation: int, crc32: int) -> FileEntry:
         """Return what the manifest will say; the generation is in the name for recovery."""
         name = f"{generation:012d}-{secrets.token_hex(4)}.parquet"
         return FileEntry(
@@ -60,6 +61,7 @@ class StagedFile:
             min_seq=self.facts.min_seq,
             max_seq=self.facts.max_seq,
             rules=self.facts.rules,
+            crc32=crc32,
         )
 
 
@@ -97,10 +99,19 @@ class Manifest:
         replaced files be dropped. Raises OSError; then nothing is committed and the staged files
         are gone.
         """
+        try:
+            # before the lock: 0.2 ms a MB, of a file that is still in the page cache
+            checksums = [checksum(staged.path) for staged in add]
+        except OSError:
+            remove_quietly([staged.path for staged in add])
+            raise
         with self.lock:
             generation = self._next_generation
             self._next_generation += 1
-            entries = [staged.entry(generation) for staged in add]
+            entries = [
+                staged.entry(generation, crc32)
+                for staged, crc32 in zip(add, checksums, strict=True)
+            ]
             files = {path: e for path, e in self._state.files.items() if path not in remove}
             files.update({entry.path: entry for entry in entries})
             state = ManifestState(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 import secrets
 from dataclasses import dataclass
@@ -32,7 +31,7 @@ from storage.manifest_text import (
     empty_path,
     parse,
 )
-from storage.parquet import Facts, empty_file, is_whole, read_facts
+from storage.parquet import UNREADABLE, Facts, empty_file, is_whole, read_facts
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -42,8 +41,8 @@ if TYPE_CHECKING:
 
 QUARANTINE: Final = "quarantine"
 STAGING: Final = "staging"
-_OUR_FILE: Final = re.compile(
-    r"(?:spans|span_events)/date=\d{4}-\d{2}-\d{2}/hour=\d{2}/(\d{12})-[0-9a-f]{8}\.parquet",
+OUR_FILE: Final = re.compile(
+    r"(?:spans|span_events)/date=\d{4}-\d{2}-\d{2}/hour=\d{2}/(\d{12,})-[0-9a-f]{8}\.parquet",
 )
 
 _log = structlog.get_logger()
@@ -66,7 +65,7 @@ def open_manifest(directory: Path, environment: Environment, telemetry: Telemetr
     staging = directory / STAGING
     make_directories(staging)
     remove_quietly([*list_directory(staging), *directory.glob("*.json.tmp")])
-    on_disk = _files_on_disk(directory)
+    on_disk = files_on_disk(directory)
     found = _read(directory)
     state = found or _rebuild(directory, on_disk, telemetry)
     files = {
@@ -90,7 +89,9 @@ def open_manifest(directory: Path, environment: Environment, telemetry: Telemetr
 
 def set_file_aside(directory: Path, entry: FileEntry, telemetry: Telemetry) -> None:
     """Move a damaged lake file to ``quarantine/``, count and log it."""
-    moved = set_aside(directory / entry.path, directory / QUARANTINE)
+    # a manifest may say anything, and only our own files are ours to move
+    is_ours = OUR_FILE.fullmatch(entry.path) is not None
+    moved = set_aside(directory / entry.path, directory / QUARANTINE) if is_ours else None
     telemetry.add(t.LAKE_QUARANTINED)
     _log.error(
         "lake file is damaged or missing",
@@ -127,21 +128,20 @@ def _read(directory: Path) -> ManifestState | None:
     return None
 
 
-def _files_on_disk(directory: Path) -> dict[str, int]:
+def files_on_disk(directory: Path) -> dict[str, int]:
     """Return our Parquet files, in the manifest or not, with the generation each was made for."""
     found = {}
     for table in TABLES:
         for path in (directory / table).glob("date=*/hour=*/*.parquet"):  # over files
             name = path.relative_to(directory).as_posix()
-            match = _OUR_FILE.fullmatch(name)
+            match = OUR_FILE.fullmatch(name)
             if match is not None:
                 found[name] = int(match[1])
     return found
 
 
 def _is_there(directory: Path, entry: FileEntry, telemetry: Telemetry) -> bool:
-    path = directory / entry.path
-    if is_whole(path, entry.bytes):
+    if OUR_FILE.fullmatch(entry.path) and is_whole(directory / entry.path, entry.bytes):
         return True
     set_file_aside(directory, entry, telemetry)
     return False
@@ -157,16 +157,16 @@ def _rebuild(directory: Path, on_disk: dict[str, int], telemetry: Telemetry) -> 
     for path in on_disk:  # over files
         try:
             facts[path] = read_facts(directory / path)
-        except (OSError, ValueError, json.JSONDecodeError) as error:
+        except UNREADABLE as error:
             if not means_damage(error):
                 raise
-            set_file_aside(directory, _entry(directory, path, None), telemetry)
+            set_file_aside(directory, entry_from(directory, path, None), telemetry)
     replaced = {path for fact in facts.values() for path in fact.replaces}
     newest = max(on_disk.values(), default=0)
     last = [path for path in facts if on_disk[path] == newest]
     incomplete = {path for path in last if len(last) < facts[path].parts}
     for path in incomplete:
-        set_file_aside(directory, _entry(directory, path, facts[path]), telemetry)
+        set_file_aside(directory, entry_from(directory, path, facts[path]), telemetry)
     if on_disk:
         _log.error("manifest is rebuilt from the files", files=len(on_disk))
     kept = sorted(facts.keys() - replaced - incomplete)
@@ -174,11 +174,12 @@ def _rebuild(directory: Path, on_disk: dict[str, int], telemetry: Telemetry) -> 
         generation=newest,
         source_id=next((facts[path].source_id for path in kept), secrets.token_hex(8)),
         settled_through=max((fact.settled_before for fact in facts.values()), default=0),
-        files={path: _entry(directory, path, facts[path]) for path in kept},
+        files={path: entry_from(directory, path, facts[path]) for path in kept},
     )
 
 
-def _entry(directory: Path, path: str, facts: Facts | None) -> FileEntry:
+def entry_from(directory: Path, path: str, facts: Facts | None) -> FileEntry:
+    """Return what the manifest says of a file; None: nothing is known of what it holds."""
     if facts is None:
         return FileEntry(path, path.split("/", 1)[0], 0, 0, 0, 0, 0, 0)
     return FileEntry(

@@ -28,7 +28,11 @@ class NewerManifestError(Exception):
 
 @dataclass(frozen=True)
 class FileEntry:
-    """One committed Parquet file; ``path`` is relative to the lake directory."""
+    """One committed Parquet file; ``path`` is relative to the lake directory.
+
+    ``crc32`` is of all its bytes: footer, page index and Bloom filters have no checksum of their
+    own, and a reader trusts them. None if nobody took it when the file was made.
+    """
 
     path: str
     table: str
@@ -39,6 +43,7 @@ class FileEntry:
     min_seq: int
     max_seq: int
     rules: str = ""
+    crc32: int | None = None
 
     @property
     def partition(self) -> str:
@@ -48,11 +53,13 @@ class FileEntry:
     @cached_property
     def text(self) -> str:
         """The entry as JSON, made once: a manifest of 1,000 files is written every flush."""
-        return json.dumps({name: getattr(self, name) for name in _FIELDS}, separators=(",", ":"))
+        values = {name: getattr(self, name) for name in _FIELDS}
+        if self.crc32 is None:
+            del values["crc32"]
+        return json.dumps(values, separators=(",", ":"))
 
 
 _FIELDS: Final = tuple(FileEntry.__dataclass_fields__)
-_LATER: Final = "rules"  # manifests of earlier versions do not have it
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,16 +103,30 @@ def parse(content: bytes) -> ManifestState:
     body, found, rest = content.rpartition(_CHECKSUM.encode())
     if not found or rest != f'{zlib.crc32(body):08x}"}}\n'.encode():
         raise ManifestDamagedError("checksum")
-    values: dict[str, Any] = json.loads(body + b"}")
-    if values["format_version"] != FORMAT_VERSION:
-        raise NewerManifestError(str(values["format_version"]))
-    entries = [
-        FileEntry(**{name: file[name] for name in _FIELDS if name in file or name != _LATER})
-        for file in values["files"]
-    ]
-    return ManifestState(
-        generation=values["generation"],
-        source_id=values["source_id"],
-        settled_through=values["settled_through"],
-        files={entry.path: entry for entry in entries},
+    try:
+        values: dict[str, Any] = json.loads(body + b"}")
+        if values["format_version"] != FORMAT_VERSION:
+            raise NewerManifestError(str(values["format_version"]))
+        entries = [
+            FileEntry(**{name: file[name] for name in _FIELDS if name in file})
+            for file in values["files"]
+        ]
+        state = ManifestState(
+            generation=values["generation"],
+            source_id=values["source_id"],
+            settled_through=values["settled_through"],
+            files={entry.path: entry for entry in entries},
+        )
+    except (ValueError, TypeError, LookupError) as error:
+        raise ManifestDamagedError("content") from error
+    if not all(map(_is_typed, entries)) or len(state.files) != len(entries):
+        raise ManifestDamagedError("files")
+    return state
+
+
+def _is_typed(entry: FileEntry) -> bool:
+    texts = (entry.path, entry.table, entry.rules)
+    numbers = (getattr(entry, name) for name in _FIELDS[2:] if name not in {"rules", "crc32"})
+    return all(isinstance(text, str) for text in texts) and all(
+        isinstance(number, int) for number in numbers
     )

@@ -8,6 +8,7 @@ Every file says what it holds, so that a lost manifest can be rebuilt from files
 from __future__ import annotations
 
 import json
+import zlib
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, Final, Self
 
@@ -22,7 +23,11 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 ROW_GROUP_ROWS: Final = 32_768
+# What reading a damaged file raises: most is OSError or ValueError, but a wrong byte can also name
+# an unknown codec (NotImplementedError) or ask for more memory than there is.
+UNREADABLE: Final = (OSError, ValueError, pa.ArrowException)
 _FACTS_KEY: Final = "clearspan.facts"
+_FACTS_CRC_KEY: Final = "clearspan.facts.crc32"
 _BLOOM_FPP: Final = 0.01
 _NO_DICTIONARY: Final = frozenset(
     {
@@ -67,10 +72,9 @@ class Facts:
     def from_json(cls, text: str | bytes) -> Self:
         """Read facts; raises ValueError when the text holds something else."""
         values: dict[str, Any] = json.loads(text)
-        values["replaces"] = tuple(values.get("replaces", ()))
         try:
-            return cls(**values)
-        except TypeError as error:
+            return cls(**{**values, "replaces": tuple(values.get("replaces", ()))})
+        except (AttributeError, TypeError) as error:
             raise ValueError("not the facts of a lake file") from error
 
 
@@ -131,7 +135,10 @@ class ParquetWriter:
 
     def close(self, facts: Facts) -> int:
         """Finish the file, make its content durable and return its size; raises OSError."""
-        self._writer.add_key_value_metadata({_FACTS_KEY: json.dumps(asdict(facts))})
+        text = json.dumps(asdict(facts))
+        self._writer.add_key_value_metadata(
+            {_FACTS_KEY: text, _FACTS_CRC_KEY: f"{zlib.crc32(text.encode()):08x}"}
+        )
         self._writer.close()
         self._sink.close()
         sync_file(self._path)
@@ -150,10 +157,19 @@ class ParquetWriter:
 def read_facts(path: Path) -> Facts:
     """Return what a file says it holds; raises OSError or ValueError when it is no lake file."""
     with pq.ParquetFile(path) as file:
-        metadata = file.metadata.metadata or {}
-        facts = Facts.from_json(metadata.get(_FACTS_KEY.encode(), b"{}"))
-        if facts.rows != file.metadata.num_rows:
-            raise ValueError("row count")
+        return facts_of(file.metadata)
+
+
+def facts_of(footer: pq.FileMetaData) -> Facts:
+    """Return what a footer says the file holds; raises ValueError when it is no lake file's."""
+    values = footer.metadata or {}
+    text = values.get(_FACTS_KEY.encode(), b"{}")
+    crc = values.get(_FACTS_CRC_KEY.encode())  # files of before have none
+    if crc is not None and crc != f"{zlib.crc32(text):08x}".encode():
+        raise ValueError("checksum of the facts")
+    facts = Facts.from_json(text)
+    if facts.rows != footer.num_rows:
+        raise ValueError("row count")
     return facts
 
 

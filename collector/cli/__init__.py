@@ -49,6 +49,11 @@ Overrides = Annotated[
     ),
 ]
 
+DataDirectory = Annotated[
+    Path,
+    typer.Option("--data", metavar="DIR", help="The directory of exporters.lake.path."),
+]
+
 
 Data = Annotated[
     list[str],
@@ -182,6 +187,60 @@ def query(
         answers.show_setup(data)
     else:
         answers.answer(sys.stdin.read() if sql == "-" else sql, data, form, output)
+
+
+@app.command()
+def verify(
+    data: DataDirectory = Path("clearspan-data"),
+    as_json: Annotated[
+        bool,
+        typer.Option("--json", help="Print the report as one JSON object."),
+    ] = False,
+) -> None:
+    """Read every byte of lake and journal and say what is not as it was written.
+
+    Changes nothing and may run beside the sidecar.
+    """
+    from collector.cli import upkeep  # noqa: PLC0415 - see module docstring
+
+    raise typer.Exit(0 if upkeep.show_verification(data, as_json=as_json) else _FAILED)
+
+
+@app.command()
+def backup(
+    destination: Annotated[
+        Path, typer.Argument(metavar="DEST", help="A directory that is empty or not there yet.")
+    ],
+    data: DataDirectory = Path("clearspan-data"),
+    update: Annotated[
+        bool,
+        typer.Option("--update", help="Bring an older backup of the same lake up to date."),
+    ] = False,
+) -> None:
+    """Copy lake and journal as of one moment, while the sidecar writes.
+
+    The copy is a data directory: query it, verify it, run a sidecar on it.
+    """
+    from collector.cli import upkeep  # noqa: PLC0415 - see module docstring
+
+    upkeep.make_backup(data, destination, update=update)
+
+
+@app.command()
+def repair(
+    data: DataDirectory = Path("clearspan-data"),
+    dry_run: Annotated[
+        bool,
+        typer.Option("--dry-run", help="Only say what would be done."),
+    ] = False,
+) -> None:
+    """Make a damaged lake sound again: set damaged files aside, make the manifest anew.
+
+    The sidecar must not be running on it. Nothing is deleted that holds spans.
+    """
+    from collector.cli import upkeep  # noqa: PLC0415 - see module docstring
+
+    raise typer.Exit(0 if upkeep.make_repair(data, dry_run=dry_run) else _FAILED)
 
 
 @app.command()

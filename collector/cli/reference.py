@@ -20,8 +20,8 @@ _INTRO: Final = """\
 | exit code | means |
 |---|---|
 | 0 | done |
-| 1 | a query failed, `doctor` found something, `redact` was given what it cannot read, or \
-not all was drained in time |
+| 1 | a query failed, `doctor` or `verify` found something, `backup` or `repair` could not do all, \
+`redact` was given what it cannot read, or not all was drained in time |
 | 2 | it could not start: configuration, port, directory or usage; the reason is on stderr |
 | 130 | ended by Ctrl-C (`run` drains on Ctrl-C and exits 0) |
 
@@ -37,6 +37,10 @@ _EXAMPLES: Final[Mapping[str, str]] = {
     """clearspan query --data '/pods/*/clearspan' "SELECT count(*) FROM traces"\n"""
     'clearspan query "SELECT * FROM traces" --output traces.parquet\n'
     "clearspan query --print-setup > setup.sql && duckdb -init setup.sql",
+    "verify": "clearspan verify --data /data\nclearspan verify --data /data --json | jq .findings",
+    "backup": "clearspan backup /backups/today --data /data\n"
+    "clearspan backup /backups/latest --data /data --update",
+    "repair": "clearspan repair --data /data --dry-run",
     "reredact": "clearspan reredact --config clearspan.yaml --dry-run",
     "redact": "clearspan redact app.log\n"
     "clearspan redact --config production.yaml < spans.json > clean.json\n"

@@ -22,6 +22,10 @@ class QueryError(ClearspanError):
     """A query cannot be answered: wrong SQL or no lake. The text is for whoever wrote the query."""
 
 
+class UpkeepFailed(ClearspanError):
+    """A lake cannot be copied or repaired as asked: damaged, full or unreadable; exit code 1."""
+
+
 class PermanentError(ClearspanError):
     """Sending the same bytes again cannot help: gRPC INVALID_ARGUMENT, HTTP 400."""
 

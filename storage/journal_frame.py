@@ -119,8 +119,7 @@ def decode(data: memoryview, frame: Frame, schema: pa.Schema, source_id: str) ->
     present = np.flatnonzero(np.unpackbits(bits, count=len(schema)))
     written = pa.schema([schema.field(int(i)) for i in present])  # over columns, not rows
     try:
-        raw = _CODEC.decompress(pa.py_buffer(data[start:]), decompressed_size=frame.raw_bytes)
-        body = pa.ipc.read_record_batch(pa.py_buffer(raw), written)
+        body = pa.ipc.read_record_batch(pa.py_buffer(decompress(data[start:], frame)), written)
         body.validate()
     except (pa.ArrowException, OSError, ValueError) as error:
         raise FrameError("body") from error
@@ -136,6 +135,14 @@ def decode(data: memoryview, frame: Frame, schema: pa.Schema, source_id: str) ->
         frame.rows,
     )
     return stamp(batch, frame.seq, source_id)
+
+
+def decompress(payload: memoryview, frame: Frame) -> bytes:
+    """Return the Arrow bytes that a frame holds behind its bitmap."""
+    raw: bytes = _CODEC.decompress(
+        pa.py_buffer(payload), decompressed_size=frame.raw_bytes, asbytes=True
+    )
+    return raw
 
 
 def stamp(batch: SpanBatch, seq: int, source_id: str) -> SpanBatch:

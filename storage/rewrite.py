@@ -14,15 +14,15 @@ from typing import TYPE_CHECKING, Final, Protocol
 import pyarrow as pa
 
 from collector.model.errors import ClearspanError, StartupError
-from collector.model.schema import SPAN_SCHEMA
+from collector.model.schema import EVENTS, SPAN_SCHEMA
 from storage import environment as env
 from storage.compaction import DamagedInputError, pieces_of, write_grouped
 from storage.environment import Environment
 from storage.files import DirectoryLock, cause, list_directory, replace_file, sync_directory
 from storage.journal_frame import FrameError, decode, encode, fingerprint
 from storage.journal_recovery import recover
-from storage.journal_segment import Segment
-from storage.lake_tables import SPANS
+from storage.journal_segment import Segment, scan
+from storage.lake_tables import SPAN_EVENTS, SPANS, TABLES, events_of
 from storage.manifest import MANIFEST, StagedFile
 from storage.manifest_recovery import QUARANTINE, STAGING, open_manifest
 from storage.parquet import Facts, ParquetWriter
@@ -161,6 +161,24 @@ class StoredData:
         through = self._manifest.state.settled_through
         return any(frame.seq <= through for frame in segment.frames)
 
+    def files_by_table(self) -> dict[str, list[Path]]:
+        """Return the lake's files, oldest first."""
+        return {
+            table: [self._lake / entry.path for entry in self.files if entry.table == table]
+            for table in TABLES
+        }
+
+    def relative(self, file: Path) -> str:
+        """Return a file's path as the manifest has it."""
+        return file.relative_to(self._lake).as_posix()
+
+    def journalled(self) -> Iterator[dict[str, pa.Table]]:
+        """Yield what the journal holds that is not settled, a batch as the lake would have it."""
+        for segment in self._segments:
+            for _, batch in self.batches(segment):
+                events, _ = events_of(batch.table)
+                yield {SPANS: batch.table.drop_columns([EVENTS]), SPAN_EVENTS: events}
+
     def rewrite_file(self, entry: FileEntry, change: Change) -> Rows:
         """Put a new file in the place of this one, or nothing if no row is left.
 
@@ -214,6 +232,9 @@ class StoredData:
             sync_directory(segment.path.parent)
         except OSError as error:
             raise ClearspanError(f"{segment.path}: {cause(error)}") from error
+        scan(fresh, b"".join(content), None)
+        there = (fresh if one is segment else one for one in self._segments)
+        self._segments = tuple(one for one in there if after or one is not fresh)
         self._environment.reached(env.REWRITE_COMMITTED)
         return Rows(before, after)
 

@@ -62,8 +62,8 @@ def _manifest(lake: str, columns: str) -> str:
 def view_statements() -> list[str]:
     """Return the statements that make the views and macros over what was last read."""
     return [
-        _view("spans", f"SELECT {_columns(SPANS_SCHEMA)} FROM {_files(SPANS)}"),
-        _view("span_events", f"SELECT {_columns(SPAN_EVENTS_SCHEMA)} FROM {_files(SPAN_EVENTS)}"),
+        _view("spans", f"SELECT {columns_of(SPANS_SCHEMA)} FROM {_files(SPANS)}"),
+        _view("span_events", f"SELECT {columns_of(SPAN_EVENTS_SCHEMA)} FROM {_files(SPAN_EVENTS)}"),
         _view("traces", _traces()),
         _view("otel_traces", otel_traces(_files(SPANS), _files(SPAN_EVENTS))),
         _lookup("trace", SPANS, SPANS_SCHEMA, s.START_TIME_UNIX_NANO),
@@ -95,13 +95,14 @@ def _lookup(name: str, table: str, schema: pa.Schema, order: str) -> str:
     """
     stored = f"stored.{s.TRACE_ID}"
     return (
-        f"CREATE OR REPLACE TEMP MACRO {name}(id) AS TABLE SELECT {_columns(schema)}"
+        f"CREATE OR REPLACE TEMP MACRO {name}(id) AS TABLE SELECT {columns_of(schema)}"
         f" FROM {_files(table)} AS stored WHERE CASE WHEN version() LIKE 'v1.5.%'"
         f" THEN lower(hex({stored})) = lower(id) ELSE {stored} = unhex(id) END ORDER BY {order}"
     )
 
 
-def _columns(schema: pa.Schema) -> str:
+def columns_of(schema: pa.Schema) -> str:
+    """Return what to select of stored rows so that they read as in the views."""
     return ", ".join(_column(field.name) for field in schema)
 
 

@@ -67,6 +67,19 @@ Data = Annotated[
 DEFAULT_DATA: Final = ["clearspan-data"]
 
 
+NoGrace = Annotated[
+    bool,
+    typer.Option(
+        "--no-grace",
+        help="Delete replaced files at once, not after exporters.lake.unlink_grace.",
+    ),
+]
+DeleteQuarantined = Annotated[
+    bool,
+    typer.Option("--delete-quarantined", help="Delete damaged files that were moved aside."),
+]
+
+
 def main() -> None:
     """Run the command line; end the process with the verb's exit code."""
     try:
@@ -293,17 +306,8 @@ def reredact(
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Only count what would be cut.")
     ] = False,
-    no_grace: Annotated[
-        bool,
-        typer.Option(
-            "--no-grace",
-            help="Delete replaced files at once, not after exporters.lake.unlink_grace.",
-        ),
-    ] = False,
-    delete_quarantined: Annotated[
-        bool,
-        typer.Option("--delete-quarantined", help="Delete damaged files that were moved aside."),
-    ] = False,
+    no_grace: NoGrace = False,
+    delete_quarantined: DeleteQuarantined = False,
 ) -> None:
     """Apply today's redaction to everything stored under other rules; the sidecar must be stopped.
 
@@ -320,6 +324,52 @@ def reredact(
         delete_quarantined=delete_quarantined,
     )
     raise typer.Exit(0 if is_ok else _FAILED)
+
+
+@app.command()
+def erase(  # noqa: PLR0913, PLR0917 - one parameter an option
+    trace_ids: Annotated[
+        list[str] | None, typer.Option("--trace-id", metavar="HEX", help="A whole trace.")
+    ] = None,
+    users: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--user",
+            metavar="VALUE",
+            help="Every trace that holds this anywhere, as it is or as its token.",
+        ),
+    ] = None,
+    where: Annotated[
+        str | None,
+        typer.Option(metavar="SQL", help="Spans of the view spans that this is true of."),
+    ] = None,
+    whole_traces: Annotated[
+        bool, typer.Option("--whole-traces", help="Of what --where finds, all of its trace.")
+    ] = False,
+    yes: Annotated[
+        bool, typer.Option("--yes", help="Erase; without it nothing is changed.")
+    ] = False,
+    no_grace: NoGrace = False,
+    delete_quarantined: DeleteQuarantined = False,
+    config: ConfigFiles = None,
+    overrides: Overrides = None,
+) -> None:
+    """Erase spans and their events from lake and journal, search every byte, print a receipt.
+
+    The sidecar must be stopped. Killed, it goes on when it is run again.
+    """
+    from collector.cli import erasure  # noqa: PLC0415 - see module docstring
+
+    is_clean = erasure.erase(
+        erasure.Wanted(trace_ids or [], users or [], where, whole_traces),
+        config or [],
+        overrides or [],
+        os.environ,
+        yes=yes,
+        no_grace=no_grace,
+        delete_quarantined=delete_quarantined,
+    )
+    raise typer.Exit(0 if is_clean else _FAILED)
 
 
 @app.command()

@@ -42,6 +42,8 @@ _EXAMPLES: Final[Mapping[str, str]] = {
     "clearspan backup /backups/latest --data /data --update",
     "repair": "clearspan repair --data /data --dry-run",
     "reredact": "clearspan reredact --config clearspan.yaml --dry-run",
+    "erase": "clearspan erase --user ann@example.com --config clearspan.yaml\n"
+    "clearspan erase --where \"service_name = 'shop' AND http_route = '/x'\" --yes",
     "redact": "clearspan redact app.log\n"
     "clearspan redact --config production.yaml < spans.json > clean.json\n"
     """echo '{"text": "123456788", "key": "ssn"}' | clearspan redact --json""",

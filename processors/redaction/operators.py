@@ -113,6 +113,18 @@ class Operators:
         return value if chosen.type == "keep" else f"<{entity}>"
 
 
+def tokens_of(settings: RedactionSettings, value: str) -> set[str]:
+    """Return every token that may stand for a value in what was stored under these settings."""
+    keys = (settings.hmac_key, *settings.hmac_previous_keys)
+    entities = (*settings.entities, IDENTITY)
+    return {
+        Operators(settings.model_copy(update={"hmac_key": key}), entities).hmac(entity, value)
+        for key in keys
+        if key is not None
+        for entity in entities
+    }
+
+
 def _key_id(secret: bytes) -> str:
     return hashlib.sha256(b"clearspan key id\0" + secret).hexdigest()[:8]
 

@@ -1,0 +1,202 @@
+"""``clearspan erase``: deletes what is stored of spans, shows that it is gone, and says so."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+import sys
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+import pyarrow.compute as pc
+
+from collector.cli.progress import progress, wait_visibly
+from collector.logs import configure_logging
+from collector.metrics.telemetry import PrometheusTelemetry
+from collector.model.errors import ClearspanError, ConfigError
+from config.loader import load_settings
+from processors.redaction import tokens_of
+from storage.byte_search import search
+from storage.erasure import Condition, affected, find
+from storage.rewrite import StoredData
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from config.settings import RedactionSettings
+    from storage.erasure import Erased
+
+_TRACE_ID: Final = re.compile(r"[0-9a-fA-F]{32}")
+# Searching is one pass over all bytes for each needle.
+_MOST_NEEDLES: Final = 64
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """What the user asked for."""
+
+    trace_ids: Sequence[str]
+    users: Sequence[str]
+    where: str | None
+    whole_traces: bool
+
+    def condition(self, redaction: RedactionSettings) -> Condition:
+        """Return it as a condition; a user is looked for as written and as each of its tokens.
+
+        Raises:
+            ConfigError: Nothing is asked for, or a trace id is none.
+        """
+        if not (self.trace_ids or self.users or self.where):
+            raise ConfigError("erase what? give --trace-id, --user or --where")
+        for trace_id in self.trace_ids:
+            if _TRACE_ID.fullmatch(trace_id) is None:
+                raise ConfigError(f"--trace-id {trace_id!r:.60} is not 32 hexadecimal digits")
+        texts = [text for user in self.users for text in (user, *tokens_of(redaction, user))]
+        return Condition(
+            tuple(map(bytes.fromhex, self.trace_ids)),
+            tuple(dict.fromkeys(texts)),
+            self.where or "",
+            whole_traces=self.whole_traces or bool(self.trace_ids or self.users),
+        )
+
+    @property
+    def digest(self) -> str:
+        """A hash of the question: a receipt must not hold what was erased."""
+        plain = json.dumps([list(self.trace_ids), list(self.users), self.where, self.whole_traces])
+        return hashlib.sha256(plain.encode()).hexdigest()
+
+
+@dataclass(slots=True)
+class _Receipt:
+    question_sha256: str
+    begun: str
+    spans: int = 0
+    events: int = 0
+    traces: int = 0
+    journalled_spans: int = 0
+    files_rewritten: int = 0
+    segments_rewritten: int = 0
+    rows_that_stay: int = 0
+    still_found: int = 0
+    searched_files: int = 0
+    searched_bytes: int = 0
+    searched_for: int = 0
+    hits: list[str] = field(default_factory=list)
+    problems: list[str] = field(default_factory=list)
+    finished: str = ""
+
+    @property
+    def is_clean(self) -> bool:
+        return not (self.still_found or self.hits or self.problems)
+
+
+def erase(  # noqa: PLR0913 - the verb's options
+    wanted: Wanted,
+    files: Sequence[Path],
+    overrides: Sequence[str],
+    environ: Mapping[str, str],
+    *,
+    yes: bool,
+    no_grace: bool,
+    delete_quarantined: bool,
+) -> bool:
+    """Erase, or only say what would be; return whether nothing is left of it.
+
+    Raises:
+        ConfigError: The configuration or what is asked for is wrong.
+        QueryError: The SQL is wrong.
+        StartupError: There is no lake, or a sidecar is using it.
+    """
+    settings = load_settings(files, overrides, environ)
+    configure_logging(settings.service.telemetry.logs)
+    condition = wanted.condition(settings.processors.redaction)
+    lake = settings.exporters.lake
+    grace_s = 0.0 if no_grace else lake.unlink_grace
+    with StoredData(Path(lake.path), grace_s, PrometheusTelemetry()) as stored:
+        erased = find(stored, condition)
+        receipt = _Receipt(wanted.digest, _now(), traces=len(erased.traces))
+        rows = affected(stored, erased)
+        if not yes:
+            _foretell(erased, rows)
+            return True
+        _rewrite(stored, erased, rows, receipt)
+        if delete_quarantined:
+            stored.delete_quarantined()
+        left = stored.unlink_replaced(wait_visibly)
+        receipt.problems += [f"{path} could not be deleted" for path in left]
+        receipt.still_found = len(find(stored, condition))
+        _search(Path(lake.path), condition, erased, receipt)
+    receipt.finished = _now()
+    _show(receipt)
+    return receipt.is_clean
+
+
+def _rewrite(stored: StoredData, erased: Erased, rows: dict[str, int], receipt: _Receipt) -> None:
+    """Rewrite what holds rows to erase: the journal first, so that a restart brings none back."""
+    for segment in stored.segments:
+        try:
+            if not stored.has_settled(segment) and not any(
+                pc.any(erased.hits(batch.table)).as_py() for _, batch in stored.batches(segment)
+            ):
+                continue
+            counted = stored.rewrite_segment(segment, erased)
+        except ClearspanError as error:
+            receipt.problems.append(str(error))
+            continue
+        receipt.segments_rewritten += 1
+        receipt.journalled_spans += counted.before - counted.after
+    todo = [entry for entry in stored.files if entry.path in rows]
+    with progress("erasing", sum(entry.rows for entry in todo)) as advance:
+        for entry in todo:
+            try:
+                counted = stored.rewrite_file(entry, erased)
+            except ClearspanError as error:
+                receipt.problems.append(str(error))
+                continue
+            gone = counted.before - counted.after
+            if gone != rows[entry.path]:
+                receipt.problems.append(f"{entry.path}: {gone} rows went, not {rows[entry.path]}")
+            receipt.files_rewritten += 1
+            receipt.rows_that_stay += counted.after
+            if entry.table == "spans":
+                receipt.spans += gone
+            else:
+                receipt.events += gone
+            advance(entry.rows)
+
+
+def _search(directory: Path, condition: Condition, erased: Erased, receipt: _Receipt) -> None:
+    """Search every byte for texts and trace ids (as bytes and in hexadecimal) that are gone."""
+    needles = [text.encode() for text in condition.texts]
+    if condition.whole_traces:
+        ids = erased.traces.to_pylist()
+        needles += [spelled for one in ids for spelled in (one, one.hex().encode())]
+    found = search(directory, needles[:_MOST_NEEDLES])
+    receipt.searched_files, receipt.searched_bytes = found.files, found.bytes
+    receipt.searched_for = min(len(needles), _MOST_NEEDLES)
+    receipt.hits = [str(path.relative_to(directory)) for path in found.hits]
+
+
+def _foretell(erased: Erased, rows: dict[str, int]) -> None:
+    sys.stdout.write(
+        f"{len(erased.traces):,} traces, {sum(rows.values()):,} rows in {len(rows):,} files of the "
+        "lake would be erased, and what the journal holds of them\n"
+        "nothing was changed: say --yes to erase\n"
+    )
+
+
+def _show(receipt: _Receipt) -> None:
+    values: dict[str, Any] = {name: getattr(receipt, name) for name in receipt.__slots__}
+    sys.stdout.write(json.dumps(values, indent=2) + "\n")
+    sys.stdout.flush()
+    for problem in receipt.problems:
+        sys.stderr.write(f"clearspan: {problem}\n")
+    for path in receipt.hits:
+        sys.stderr.write(f"clearspan: {path} still holds what was to be erased\n")
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="seconds")

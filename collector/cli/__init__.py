@@ -1,8 +1,8 @@
 """The command line: every verb, its options and what the exit code says.
 
-0: done. 1: the thing asked about is not well (a query that fails, a check of ``doctor``, a drain
-cut short). 2: it could not start (configuration, ports, directory, wrong usage). Whatever is heavy
-is imported by the verb that needs it, so that ``--help`` is quick.
+0: done. 1: the thing asked about is not well (a query that fails, a check of ``doctor`` or
+``verify``, a drain cut short). 2: it could not start (configuration, ports, directory, wrong
+usage). Whatever is heavy is imported by the verb that needs it, so that ``--help`` is quick.
 """
 
 from __future__ import annotations

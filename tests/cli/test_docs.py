@@ -24,6 +24,9 @@ def test_every_verb_and_option_is_on_the_page() -> None:
     group = typer.main.get_command(app)
     verbs = group.commands  # type: ignore[attr-defined]
     assert set(verbs) >= {
+        "verify",
+        "backup",
+        "repair",
         "run",
         "validate",
         "print-config",

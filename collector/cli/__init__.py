@@ -185,6 +185,14 @@ def query(
 
 
 @app.command()
+def shell(data: Data = DEFAULT_DATA) -> None:
+    """Ask SQL of the same views, statement by statement, with completion and history."""
+    from collector.cli.shell import run_shell  # noqa: PLC0415 - see module docstring
+
+    run_shell(data)
+
+
+@app.command()
 def redact(  # noqa: PLR0913, PLR0917 - one parameter an option
     inputs: Annotated[
         list[Path] | None,

@@ -1,11 +1,16 @@
-"""How far a long query is, as a bar on a terminal's stderr."""
+"""A query beside the main thread, and how far it is as a bar on a terminal's stderr.
+
+DuckDB 2.0 lets Python see no signal until a query is done, so Ctrl-C needs a thread of its own.
+"""
 
 from __future__ import annotations
 
 import sys
+import threading
 from concurrent.futures import Future, wait
 from typing import TYPE_CHECKING, Final, TypeVar
 
+import duckdb
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn
 
@@ -16,6 +21,28 @@ _AFTER_S: Final = 1.0
 _POLL_S: Final = 0.1
 
 Answer = TypeVar("Answer")
+
+
+def run_aside(work: Callable[[], Answer]) -> Future[Answer]:
+    """Begin the work in a thread that does not keep the process, and return its outcome to be."""
+    outcome: Future[Answer] = Future()
+
+    def run() -> None:
+        try:
+            outcome.set_result(work())
+        except BaseException as error:  # noqa: BLE001 - raised again by result()
+            outcome.set_exception(error)
+
+    threading.Thread(target=run, name="query", daemon=True).start()
+    return outcome
+
+
+def percent_of(connection: duckdb.DuckDBPyConnection | None) -> float:
+    """Return how far the connection's query is, below 0 where that is not known."""
+    try:
+        return float(connection.query_progress()) if connection else -1.0
+    except duckdb.Error:  # closed in this moment
+        return -1.0
 
 
 def await_answer(outcome: Future[Answer], percent: Callable[[], float]) -> Answer:

@@ -37,6 +37,7 @@ _EXAMPLES: Final[Mapping[str, str]] = {
     """clearspan query --data '/pods/*/clearspan' "SELECT count(*) FROM traces"\n"""
     'clearspan query "SELECT * FROM traces" --output traces.parquet\n'
     "clearspan query --print-setup > setup.sql && duckdb -init setup.sql",
+    "shell": "clearspan shell --data /var/lib/clearspan",
     "redact": "clearspan redact app.log\n"
     "clearspan redact --config production.yaml < spans.json > clean.json\n"
     """echo '{"text": "123456788", "key": "ssn"}' | clearspan redact --json""",

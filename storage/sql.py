@@ -92,6 +92,17 @@ def run_query(data: DataSource, sql: str, watch: Watch | None = None) -> Result:
     return _run(data, sql, watch)
 
 
+def refresh(connection: duckdb.DuckDBPyConnection, lakes: Sequence[str]) -> None:
+    """Let the connection's views see what was written to ``find_lakes``' lakes since.
+
+    Raises QueryError when a manifest cannot be read.
+    """
+    try:
+        connection.execute(refresh_statement(lakes))
+    except duckdb.Error as error:
+        raise QueryError(f"the lake cannot be read: {error}") from error
+
+
 def run_statements(connection: duckdb.DuckDBPyConnection, sql: str) -> Result | None:
     """Run SQL on a connection; return all rows of its last statement, None if there is none.
 

@@ -9,11 +9,13 @@ from __future__ import annotations
 
 import os
 import sys
-from pathlib import Path
+from pathlib import Path  # noqa: TC003 - typer reads annotations at run time
 from typing import Annotated, Final, Literal
 
 import typer
 
+from collector.cli.data_verbs import DATA_VERBS
+from collector.cli.options import DEFAULT_DATA, ConfigFiles, Data, Overrides
 from collector.memory import set_up_allocation
 from collector.model.errors import ClearspanError, ConfigError, StartupError
 
@@ -30,54 +32,6 @@ app = typer.Typer(
     rich_markup_mode=None,
     context_settings={"max_content_width": 100, "help_option_names": ["-h", "--help"]},
 )
-
-ConfigFiles = Annotated[
-    list[Path] | None,
-    typer.Option(
-        "--config",
-        "-c",
-        metavar="FILE",
-        help="YAML file; may be repeated, later ones lie on top.",
-    ),
-]
-Overrides = Annotated[
-    list[str] | None,
-    typer.Option(
-        "--set",
-        metavar="A.B.C=VALUE",
-        help="One option, over all files; the value is YAML. May be repeated.",
-    ),
-]
-
-DataDirectory = Annotated[
-    Path,
-    typer.Option("--data", metavar="DIR", help="The directory of exporters.lake.path."),
-]
-
-
-Data = Annotated[
-    list[str],
-    typer.Option(
-        "--data",
-        metavar="DIR",
-        help="The directory of exporters.lake.path, a quoted pattern of such directories or an "
-        "s3://BUCKET/PREFIX; may be repeated, all are queried as one.",
-    ),
-]
-DEFAULT_DATA: Final = ["clearspan-data"]
-
-
-NoGrace = Annotated[
-    bool,
-    typer.Option(
-        "--no-grace",
-        help="Delete replaced files at once, not after exporters.lake.unlink_grace.",
-    ),
-]
-DeleteQuarantined = Annotated[
-    bool,
-    typer.Option("--delete-quarantined", help="Delete damaged files that were moved aside."),
-]
 
 
 def main() -> None:
@@ -203,57 +157,15 @@ def query(
 
 
 @app.command()
-def verify(
-    data: DataDirectory = Path("clearspan-data"),
-    as_json: Annotated[
-        bool,
-        typer.Option("--json", help="Print the report as one JSON object."),
-    ] = False,
-) -> None:
-    """Read every byte of lake and journal and say what is not as it was written.
+def shell(data: Data = DEFAULT_DATA) -> None:
+    """Ask SQL of the same views, statement by statement, with completion and history."""
+    from collector.cli.shell import run_shell  # noqa: PLC0415 - see module docstring
 
-    Changes nothing and may run beside the sidecar.
-    """
-    from collector.cli import upkeep  # noqa: PLC0415 - see module docstring
-
-    raise typer.Exit(0 if upkeep.show_verification(data, as_json=as_json) else _FAILED)
+    run_shell(data)
 
 
-@app.command()
-def backup(
-    destination: Annotated[
-        Path, typer.Argument(metavar="DEST", help="A directory that is empty or not there yet.")
-    ],
-    data: DataDirectory = Path("clearspan-data"),
-    update: Annotated[
-        bool,
-        typer.Option("--update", help="Bring an older backup of the same lake up to date."),
-    ] = False,
-) -> None:
-    """Copy lake and journal as of one moment, while the sidecar writes.
-
-    The copy is a data directory: query it, verify it, run a sidecar on it.
-    """
-    from collector.cli import upkeep  # noqa: PLC0415 - see module docstring
-
-    upkeep.make_backup(data, destination, update=update)
-
-
-@app.command()
-def repair(
-    data: DataDirectory = Path("clearspan-data"),
-    dry_run: Annotated[
-        bool,
-        typer.Option("--dry-run", help="Only say what would be done."),
-    ] = False,
-) -> None:
-    """Make a damaged lake sound again: set damaged files aside, make the manifest anew.
-
-    The sidecar must not be running on it. Nothing is deleted that holds spans.
-    """
-    from collector.cli import upkeep  # noqa: PLC0415 - see module docstring
-
-    raise typer.Exit(0 if upkeep.make_repair(data, dry_run=dry_run) else _FAILED)
+for verb in DATA_VERBS:
+    app.command()(verb)
 
 
 @app.command()
@@ -297,79 +209,6 @@ def redact(  # noqa: PLR0913, PLR0917 - one parameter an option
         as_json=as_json,
     )
     raise typer.Exit(0 if is_ok else _FAILED)
-
-
-@app.command()
-def reredact(
-    config: ConfigFiles = None,
-    overrides: Overrides = None,
-    dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Only count what would be cut.")
-    ] = False,
-    no_grace: NoGrace = False,
-    delete_quarantined: DeleteQuarantined = False,
-) -> None:
-    """Apply today's redaction to everything stored under other rules; the sidecar must be stopped.
-
-    A run that was killed goes on where it was. Queries may run meanwhile.
-    """
-    from collector.cli.reredact import reredact as run_reredact  # noqa: PLC0415 - module docstring
-
-    is_ok = run_reredact(
-        config or [],
-        overrides or [],
-        os.environ,
-        dry_run=dry_run,
-        no_grace=no_grace,
-        delete_quarantined=delete_quarantined,
-    )
-    raise typer.Exit(0 if is_ok else _FAILED)
-
-
-@app.command()
-def erase(  # noqa: PLR0913, PLR0917 - one parameter an option
-    trace_ids: Annotated[
-        list[str] | None, typer.Option("--trace-id", metavar="HEX", help="A whole trace.")
-    ] = None,
-    users: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--user",
-            metavar="VALUE",
-            help="Every trace that holds this anywhere, as it is or as its token.",
-        ),
-    ] = None,
-    where: Annotated[
-        str | None,
-        typer.Option(metavar="SQL", help="Spans of the view spans that this is true of."),
-    ] = None,
-    whole_traces: Annotated[
-        bool, typer.Option("--whole-traces", help="Of what --where finds, all of its trace.")
-    ] = False,
-    yes: Annotated[
-        bool, typer.Option("--yes", help="Erase; without it nothing is changed.")
-    ] = False,
-    no_grace: NoGrace = False,
-    delete_quarantined: DeleteQuarantined = False,
-    config: ConfigFiles = None,
-    overrides: Overrides = None,
-) -> None:
-    """Erase spans and their events from lake and journal, search every byte, print a receipt.
-
-    The sidecar must be stopped. Killed, it goes on when it is run again.
-    """
-    from collector.cli import erasure  # noqa: PLC0415 - see module docstring
-
-    is_clean = erasure.erase(
-        erasure.Wanted(trace_ids or [], users or [], where, whole_traces),
-        config or [],
-        overrides or [],
-        os.environ,
-        yes=yes,
-        no_grace=no_grace,
-        delete_quarantined=delete_quarantined,
-    )
-    raise typer.Exit(0 if is_clean else _FAILED)
 
 
 @app.command()

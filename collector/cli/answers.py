@@ -5,14 +5,10 @@ from __future__ import annotations
 import io
 import os
 import sys
-import threading
-from concurrent.futures import Future
 from typing import TYPE_CHECKING, Final
 
-import duckdb
-
+from collector.cli.aside import await_answer, percent_of, run_aside
 from collector.cli.paging import page, pager
-from collector.cli.progress import await_answer
 from collector.model.errors import QueryError
 from storage.sql import print_setup, run_query
 from storage.sql_output import BINARY, FORMATS
@@ -20,6 +16,8 @@ from storage.sql_output import BINARY, FORMATS
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
+
+    import duckdb
 
     from storage.sql_output import Format, Result
 
@@ -74,31 +72,14 @@ def show(result: Result) -> None:
 def _run_interruptibly(data: Sequence[str], sql: str) -> Result:
     """Run the query aside, so that Ctrl-C ends the process at once.
 
-    DuckDB 2.0 lets Python see no signal until the query is done; a process that only reads can
-    leave in the middle of one.
+    A process that only reads can leave in the middle of a query.
     """
-    outcome: Future[Result] = Future()
     connections: list[duckdb.DuckDBPyConnection] = []
-
-    def work() -> None:
-        try:
-            outcome.set_result(run_query(data, sql, connections.append))
-        except BaseException as error:  # noqa: BLE001 - raised again by result()
-            outcome.set_exception(error)
-
-    threading.Thread(target=work, name="query", daemon=True).start()
+    outcome = run_aside(lambda: run_query(data, sql, connections.append))
     try:
-        return await_answer(outcome, lambda: _percent(connections))
+        return await_answer(outcome, lambda: percent_of(connections[-1] if connections else None))
     except KeyboardInterrupt:
         os._exit(_INTERRUPTED)
-
-
-def _percent(connections: list[duckdb.DuckDBPyConnection]) -> float:
-    """Return how far the last connection's query is, below 0 where that is not known."""
-    try:
-        return float(connections[-1].query_progress()) if connections else -1.0
-    except duckdb.Error:  # closed in this moment
-        return -1.0
 
 
 def _format_of(output: Path | None) -> Format:

@@ -149,8 +149,12 @@ def _rewrite(stored: StoredData, erased: Erased, rows: dict[str, int], receipt: 
         receipt.segments_rewritten += 1
         receipt.journalled_spans += counted.before - counted.after
     todo = [entry for entry in stored.files if entry.path in rows]
-    with progress("erasing", sum(entry.rows for entry in todo)) as advance:
-        for entry in todo:
+    total = sum(entry.rows for entry in todo)
+    done = 0
+    with progress("erasing") as show:
+        for entry in todo:  # over files
+            show(done, total)
+            done += entry.rows
             try:
                 counted = stored.rewrite_file(entry, erased)
             except ClearspanError as error:
@@ -165,7 +169,6 @@ def _rewrite(stored: StoredData, erased: Erased, rows: dict[str, int], receipt: 
                 receipt.spans += gone
             else:
                 receipt.events += gone
-            advance(entry.rows)
 
 
 def _search(directory: Path, condition: Condition, erased: Erased, receipt: _Receipt) -> None:

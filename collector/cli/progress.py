@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import sys
 import time
-from concurrent.futures import Future, wait
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Final, TypeVar
+from typing import TYPE_CHECKING, Final
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn
@@ -14,48 +12,14 @@ from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, T
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-_AFTER_S: Final = 1.0
 _POLL_S: Final = 0.1
-
-Answer = TypeVar("Answer")
 
 
 @contextmanager
-def progress(what: str, total: float) -> Iterator[Callable[[float], None]]:
-    """Show how far it is; the yielded function is told each further amount."""
-    with _bar() as bar:
-        task = bar.add_task(what, total=total)
-        yield lambda amount: bar.advance(task, amount)
-
-
-def wait_visibly(seconds: float) -> None:
-    """Wait until queries that may still read replaced files are over, saying so."""
-    with progress("waiting for queries that read the old files", seconds) as advance:
-        until = time.monotonic() + seconds
-        while (left := until - time.monotonic()) > 0:
-            time.sleep(min(left, _POLL_S))
-            advance(min(left, _POLL_S))
-
-
-def await_answer(outcome: Future[Answer], percent: Callable[[], float]) -> Answer:
-    """Return the outcome, or raise its error; after a second without one show a bar.
-
-    ``percent`` is asked ten times a second; below 0 it does not know.
-    """
-    timeout_s = _AFTER_S if sys.stderr.isatty() else None
-    if wait([outcome], timeout_s).not_done:
-        with _bar() as bar:
-            task = bar.add_task("scanning", total=None)
-            while wait([outcome], _POLL_S).not_done:
-                share = percent()
-                if share >= 0:
-                    bar.update(task, total=100, completed=share)
-    return outcome.result()
-
-
-def _bar() -> Progress:
+def progress(what: str) -> Iterator[Callable[[float, float | None], None]]:
+    """Show how far it is; the yielded function is told what is done and what there is to do."""
     console = Console(stderr=True)
-    return Progress(
+    with Progress(
         TextColumn("[dim]{task.description}"),
         BarColumn(),
         TaskProgressColumn(),
@@ -63,4 +27,15 @@ def _bar() -> Progress:
         console=console,
         transient=True,
         disable=not console.is_terminal,
-    )
+    ) as bar:
+        task = bar.add_task(what, total=None)
+        yield lambda done, total: bar.update(task, completed=done, total=total)
+
+
+def wait_visibly(seconds: float) -> None:
+    """Wait until queries that may still read replaced files are over, saying so."""
+    with progress("waiting for queries that read the old files") as show:
+        until = time.monotonic() + seconds
+        while (left := until - time.monotonic()) > 0:
+            show(seconds - left, seconds)
+            time.sleep(min(left, _POLL_S))

@@ -37,6 +37,7 @@ _EXAMPLES: Final[Mapping[str, str]] = {
     """clearspan query --data '/pods/*/clearspan' "SELECT count(*) FROM traces"\n"""
     'clearspan query "SELECT * FROM traces" --output traces.parquet\n'
     "clearspan query --print-setup > setup.sql && duckdb -init setup.sql",
+    "shell": "clearspan shell --data /var/lib/clearspan",
     "verify": "clearspan verify --data /data\nclearspan verify --data /data --json | jq .findings",
     "backup": "clearspan backup /backups/today --data /data\n"
     "clearspan backup /backups/latest --data /data --update",

@@ -112,9 +112,12 @@ def _rewrite(stored: StoredData, again: RedactAgain, *, dry_run: bool) -> _Outco
     outcome = _Outcome()
     change = Redacted(again)
     todo = [entry for entry in stored.files if entry.rules != again.rules]
-    rows = sum(entry.rows for entry in todo)
-    with progress("redacting", rows) as advance:
+    total = sum(entry.rows for entry in todo)
+    done = 0
+    with progress("redacting") as show:
         for entry in todo:  # over files
+            show(done, total)
+            done += entry.rows
             try:
                 if dry_run:
                     _try_out(stored, entry, change)
@@ -125,7 +128,6 @@ def _rewrite(stored: StoredData, again: RedactAgain, *, dry_run: bool) -> _Outco
             else:
                 outcome.files += 1
                 outcome.rows += entry.rows
-            advance(entry.rows)
         for segment in stored.segments:  # over journal segments
             try:
                 if stored.has_settled(segment) or not all(

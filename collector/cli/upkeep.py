@@ -6,21 +6,19 @@ import json
 import logging
 import sys
 import time
-from contextlib import contextmanager
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any, Final
 
 import structlog
-from rich.console import Console
-from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn
 
+from collector.cli.progress import progress
 from storage.backup import backup
 from storage.repair import repair
 from storage.verify import Report
 from storage.verify import verify as verify_data
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
     from pathlib import Path
 
 # Files that wait to be unlinked can be many, and are all alike.
@@ -33,7 +31,7 @@ def show_verification(data: Path, *, as_json: bool) -> bool:
     Raises ``StartupError`` when there is no such directory.
     """
     started = time.monotonic()
-    with progress_bar("verify") as on_progress:
+    with progress("verify") as on_progress:
         report = verify_data(data, on_progress)
     seconds = time.monotonic() - started
     if as_json:
@@ -47,7 +45,7 @@ def show_verification(data: Path, *, as_json: bool) -> bool:
 def make_backup(data: Path, destination: Path, *, update: bool) -> None:
     """Back up and print what was copied; raises as ``storage.backup.backup`` does."""
     started = time.monotonic()
-    with progress_bar("backup") as on_progress:
+    with progress("backup") as on_progress:
         made = backup(data, destination, update=update, on_progress=on_progress)
     sys.stdout.write(
         f"backup of generation {made.generation} in {destination}: "
@@ -66,7 +64,7 @@ def make_repair(data: Path, *, dry_run: bool) -> bool:
     """
     # each thing it logs is in the report
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL))
-    with progress_bar("repair") as on_progress:
+    with progress("repair") as on_progress:
         done = repair(data, dry_run=dry_run, on_progress=on_progress)
     for action in done.actions:
         sys.stdout.write(f"{action.file}: {action.what}\n")
@@ -82,24 +80,6 @@ def make_repair(data: Path, *, dry_run: bool) -> bool:
     )
     sys.stdout.flush()
     return not done.left
-
-
-@contextmanager
-def progress_bar(verb: str) -> Iterator[Callable[[int, int], None]]:
-    """Give what shows bytes done of bytes there are on stderr, if that is a terminal."""
-    console = Console(stderr=True)
-    bar = Progress(
-        TextColumn(verb),
-        BarColumn(),
-        DownloadColumn(),
-        TimeRemainingColumn(),
-        console=console,
-        transient=True,
-        disable=not console.is_terminal,
-    )
-    with bar:
-        task = bar.add_task(verb, total=None)
-        yield lambda done, total: bar.update(task, completed=done, total=total)
 
 
 def _lines(report: Report, seconds: float) -> Iterator[str]:

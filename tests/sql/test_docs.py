@@ -1,9 +1,10 @@
-"""docs/sql.md against the code: every column both ways, every query run."""
+"""docs/sql.md and its questions against the code: every column both ways, every query run."""
 
 from __future__ import annotations
 
 import re
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -11,12 +12,17 @@ from collector.model.schema import PROMOTIONS
 from storage.lake_tables import SPAN_EVENTS_SCHEMA, SPANS_SCHEMA
 from storage.sql import connect, run_query
 from storage.sql_views import MACROS, VIEWS
+from tests.sql.busy_day import BURST_ERRORS, busy_day
+from tests.sql.rows import shop
 from tests.sql.writer import write_once
 
-DOC = (Path(__file__).parents[2] / "docs" / "sql.md").read_text(encoding="utf-8")
+DOCS = Path(__file__).parents[2] / "docs"
+DOC = (DOCS / "sql.md").read_text(encoding="utf-8")
+ASKED = (DOCS / "sql-questions.md").read_text(encoding="utf-8")
+DASH = "\N{EN DASH}"
 CELL = r" ([^|]+) \|"
 ROW = re.compile(rf"^\| `([\w.]+)` \|{CELL}{CELL}{CELL}(?:{CELL})?$", re.MULTILINE)
-QUESTIONS = re.findall(r"^([^\n]+)\n\n```sql\n(.*?)```", DOC, re.DOTALL | re.MULTILINE)
+QUESTIONS = re.findall(r"^([^\n]+)\n\n```sql\n(.*?)```", ASKED, re.DOTALL | re.MULTILINE)
 
 
 @pytest.fixture(scope="module")
@@ -24,6 +30,14 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Return a data directory with the shop's spans."""
     path = tmp_path_factory.mktemp("data")
     write_once(path)
+    return path
+
+
+@pytest.fixture(scope="module")
+def busy(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a data directory with the shop's spans and those of a busy day."""
+    path = tmp_path_factory.mktemp("busy")
+    write_once(path, shop(), busy_day())
     return path
 
 
@@ -59,12 +73,13 @@ def test_every_promoted_column_names_its_attributes() -> None:
     assert sources == {promotion.column: promotion.keys for promotion in PROMOTIONS}
 
 
-def test_the_exporters_columns_say_where_they_come_from() -> None:
-    """Each column of otel_traces names a column that its source has."""
+@pytest.mark.parametrize("view", ["traces", "otel_traces"])
+def test_computed_columns_say_what_they_are_made_of(view: str) -> None:
+    """Each column of a computed view names columns that their table has, or none."""
     stored = {"": SPANS_SCHEMA.names, "span_events": SPAN_EVENTS_SCHEMA.names}
-    for name, (_, source) in documented("otel_traces").items():
-        column, _, table = source.replace("`", "").partition(" of ")
-        assert column in stored[table], name
+    for name, (_, source) in documented(view).items():
+        columns, _, table = source.replace("`", "").partition(" of ")
+        assert set(columns.split(", ")) <= {*stored[table], DASH}, name
 
 
 def test_every_view_and_macro_is_listed() -> None:
@@ -74,15 +89,15 @@ def test_every_view_and_macro_is_listed() -> None:
 
 
 def test_there_are_questions() -> None:
-    """The document has queries, so the test below tests something."""
-    assert len(QUESTIONS) >= 12
+    """The document has queries, each once, so the test below tests something."""
+    assert len(dict(QUESTIONS)) == len(QUESTIONS) == ASKED.count("```sql") >= 30
 
 
 @pytest.mark.parametrize(("question", "query"), QUESTIONS, ids=[q for q, _ in QUESTIONS])
-def test_every_query_answers_its_question(question: str, query: str, data: Path) -> None:
+def test_every_query_answers_its_question(question: str, query: str, busy: Path) -> None:
     """Each query of the document runs as printed and finds something in a small lake."""
     assert question.endswith("?")
-    assert len(run_query(data, query)) >= 1
+    assert len(run_query(busy, query)) >= 1
 
 
 def test_the_documented_numbers_are_right(data: Path) -> None:
@@ -108,3 +123,38 @@ def test_the_documented_numbers_are_right(data: Path) -> None:
     assert (cut_off["reason"], cut_off["answers"]) == ("length", 1)
     edge = answer("Which service calls which")
     assert (edge["client"], edge["server"], edge["calls"]) == ("shop", "assistant", 1)
+
+
+def test_the_busy_days_numbers_are_right(busy: Path) -> None:
+    """What was put there is what the queries find: burst, retries, new exception, tool, tokens."""
+    queries = dict(QUESTIONS)
+
+    def answers(start: str) -> list[dict[str, Any]]:
+        (query,) = (sql for question, sql in queries.items() if question.startswith(start))
+        rows: list[dict[str, Any]] = run_query(busy, query).table.to_pylist()
+        return rows
+
+    (burst,) = answers("When were there bursts")
+    assert (burst["service_name"], burst["errors"]) == ("checkout", BURST_ERRORS)
+    assert burst["error_rate"] == BURST_ERRORS / (BURST_ERRORS + 2 * 20)
+    (retried,) = answers("What is retried")
+    assert (retried["server_address"], retried["most_calls"]) == ("bank", 3)
+    assert retried["extra_ms"] == 1_600
+    (new,) = answers("Which exceptions are new")
+    assert (new["exception_type"], new["times"]) == ("BankTimeout", 2)
+    (tool,) = answers("Which tools fail")
+    assert (tool["error_rate"], tool["usual_error"]) == (0.5, "timeout")
+    (outlier,) = answers("Which calls use far more tokens")
+    assert outlier["tokens"] == 50_100
+    assert [turn["calls"] for turn in answers("What happened in one conversation")] == [3, 3]
+    statement = answers("Which database statements")[0]
+    assert (statement["statement"], statement["total_s"]) == ("UPDATE ?", 0.4)
+    slow = next(row for row in answers("Which routes are slowest") if row["http_route"] == "/pay")
+    assert (slow["p50_ms"], slow["p95_ms"], slow["max_ms"]) == (20, 500, 500)
+    assert slow["requests"] == 92 * 20 + BURST_ERRORS
+    (redacted,) = answers("How much is redacted")
+    assert redacted["redacted_values"] == 2 * slow["requests"]
+    models = {row["model"]: row for row in answers("How do the models compare")}
+    assert models["claude-sonnet-4-5"]["usd_a_call"] == 0.002
+    # three at 0.002, one at 0.003 and one without a price, which does not count as 0
+    assert models["gpt-4o"]["usd_a_call"] == pytest.approx(0.00225)

@@ -11,11 +11,14 @@ from tests.storage.store import Store, lake_settings
 if TYPE_CHECKING:
     from multiprocessing.synchronize import Event
 
+    from collector.model.batch import SpanBatch
 
-def write_once(data: Path) -> None:
-    """Take the shop's spans the whole way through journal and lake, and close both."""
+
+def write_once(data: Path, *batches: SpanBatch) -> None:
+    """Take batches (the shop's spans) the whole way through journal and lake, and close both."""
     store = Store(data)
-    store.store(shop())
+    for batch in batches or [shop()]:
+        store.store(batch)
     store.lake.close()
     store.journal.close()
 

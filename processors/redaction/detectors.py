@@ -10,6 +10,7 @@ import structlog
 from presidio_analyzer import EntityRecognizer, PatternRecognizer, RecognizerRegistry
 
 from processors.redaction.findings import Finding, RedactionFailedError
+from processors.redaction.key_words import joined_words
 from processors.redaction.recognizers import (
     FailClosed,
     Rule,
@@ -25,8 +26,8 @@ _log = structlog.get_logger()
 class Detectors:
     """All rules, flat, in the order of their marks; ``blind`` are recognizers without patterns.
 
-    ``context`` has the words that lift an entity's score, ``gated`` the names of rules that count
-    only beside one of them.
+    ``context`` has what lifts an entity's score, words or phrases as ``joined_words`` writes them,
+    ``gated`` the names of rules that count only beside one of them.
     """
 
     rules: list[Rule]
@@ -49,7 +50,7 @@ class Detectors:
             else:
                 blind.append(recognizer)
                 _log.warning("recognizer runs on every string", recognizer=recognizer.name)
-            words = {word.strip().lower() for word in recognizer.context or ()}
+            words = {joined_words(word) for word in recognizer.context or ()} - {""}
             for entity in recognizer.supported_entities:
                 context.setdefault(entity, set()).update(words)
         frozen = {entity: frozenset(words) for entity, words in context.items()}

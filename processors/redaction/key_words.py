@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import re
 from itertools import pairwise
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+_LETTERS: Final = re.compile(r"[^\W\d_]+")
 WORD: Final = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|\d+|[^\W\d_]+")
 
 # Parts of a word that make the whole value a credential wherever they stand.
@@ -77,6 +81,17 @@ HINTS: Final = (
     "key", "connection", "connstring", "signature", "user", "mail", "phone", "surname",
     "first", "last", "given", "family", "maiden", "birth", "dob", "msisdn", "tel",
 )  # fmt: skip
+
+
+def joined_words(text: str) -> str:
+    """Return the words of a text in lower case, one blank between two: how contexts compare."""
+    return " ".join(_LETTERS.findall(text.lower()))
+
+
+def phrases_in(phrases: Iterable[str], words: str) -> Iterator[str]:
+    """Yield the phrases that stand in the words, whole word by whole word; both joined."""
+    padded = f" {words} "
+    return (phrase for phrase in phrases if f" {phrase} " in padded)
 
 
 def is_credential(words: tuple[str, ...]) -> bool:

@@ -11,7 +11,14 @@ from typing import TYPE_CHECKING, Final
 import regex
 
 from processors.redaction.content import content_keys
-from processors.redaction.key_words import HINTS, NO_CONTEXT, WORD, is_credential, is_identity
+from processors.redaction.key_words import (
+    HINTS,
+    NO_CONTEXT,
+    WORD,
+    is_credential,
+    is_identity,
+    phrases_in,
+)
 from processors.redaction.views import fold
 
 if TYPE_CHECKING:
@@ -85,7 +92,10 @@ class KeyClassifier:
         self._content = content_keys(settings.content_keys) if settings.content != "scan" else None
         self._sanitizers = _sanitizers(settings)
         self._named = content_keys(named) if named is not None else None
-        self._context = frozenset(context) - NO_CONTEXT
+        # a key's words are cut differently from a text's: at capitals, too
+        self._context = {
+            " ".join(WORD.findall(phrase)): phrase for phrase in frozenset(context) - NO_CONTEXT
+        }
         self._known: dict[str, KeyClass] = {}
         self._numbers: dict[KeyClass, int] = {}
         self.has_globs = bool(
@@ -149,7 +159,8 @@ class KeyClassifier:
         for kind, applies in by_trust:
             if applies:
                 return KeyClass(kind)
-        context = self._context.intersection(words)
+        said = phrases_in(self._context, " ".join(words))
+        context = frozenset(self._context[phrase] for phrase in said)
         sanitizer = self._sanitizers.get(key, "")
         has_names = _matches(self._named, name)
         if not context and not sanitizer and not has_names:

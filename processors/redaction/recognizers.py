@@ -273,7 +273,7 @@ class FastPhoneRecognizer(FailClosedRecognizer):
 
     def __init__(self) -> None:
         """Set up the shapes."""
-        head, tail = r"(?<![\w.+\-/=])", r"(?![\w\-/]|\.\d)"
+        head, tail = r"(?<![\w.+\-/])", r"(?![\w\-/]|\.\d)"
         super().__init__(
             "PHONE_NUMBER",
             patterns=[
@@ -289,7 +289,7 @@ class FastPhoneRecognizer(FailClosedRecognizer):
                 ),
                 Pattern(
                     "phone, North America",
-                    rf"(?<![\w.+/=]|\d-)(?:1[ .\-])?(?:\([2-9]\d\d\)[ .\-]?|[2-9]\d\d[ .\-])"
+                    rf"(?<![\w.+/]|\d-)(?:1[ .\-])?(?:\([2-9]\d\d\)[ .\-]?|[2-9]\d\d[ .\-])"
                     rf"[2-9]\d\d[ .\-]\d{{4}}{tail}",
                     0.5,
                 ),

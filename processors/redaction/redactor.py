@@ -19,6 +19,7 @@ from processors.redaction.findings import (
     merge,
     outside_tokens,
 )
+from processors.redaction.key_words import joined_words, phrases_in
 from processors.redaction.keys import SCAN, KeyClass, KeyClassifier, KeyKind
 from processors.redaction.ner import NamedEntities
 from processors.redaction.operators import (
@@ -47,10 +48,9 @@ _MAX_PASSES: Final = 6
 _SEGMENT: Final = re.compile(r"[^\s&;=?,\"'<>()\[\]{}|/:]+")
 _CONTEXT_BEFORE: Final = 60
 _CONTEXT_AFTER: Final = 30
-_WORDS: Final = re.compile(r"[^\W\d_]+")
 _LIFT: Final = 0.35
 _LIFTED_AT_LEAST: Final = 0.4
-_RULES_VERSION: Final = 1
+_RULES_VERSION: Final = 2
 _SHORT: Final = 64
 _MAX_REMEMBERED: Final = 4096
 _ENTITY_OF: Final = {
@@ -297,14 +297,13 @@ class Redactor:
         return replace(found, score=lifted)
 
     def _has_context(self, found: Finding, text: str, key_class: KeyClass) -> bool:
-        """Tell whether a word of the entity's context stands near the finding, or in the key."""
+        """Tell whether words of the entity's context stand near the finding, or in the key."""
         words = self._detectors.context.get(found.entity, frozenset())
         if not words.isdisjoint(key_class.context):
             return True
         before = text[max(0, found.start - _CONTEXT_BEFORE) : found.start]
         after = text[found.end : found.end + _CONTEXT_AFTER]
-        near = _WORDS.findall(f"{before} {after}".lower())
-        return not words.isdisjoint(near)
+        return any(phrases_in(words, joined_words(f"{before} {after}")))
 
     def _cut(self, text: str, found: list[Finding]) -> str:
         parts: list[str] = []

@@ -12,6 +12,8 @@ from config.settings import RedactionSettings
 from processors.redaction import RedactionProcessor
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from collector.model.telemetry import Metric
 
 KEY = "a key of the tests, 32 bytes long"
@@ -101,3 +103,18 @@ def planted(target: tuple[str, ...], text: str, rows: int = 3) -> SpanBatch:
         ]
         columns[field.name] = pa.array(values, field.type)
     return SpanBatch.from_columns(columns, rows)
+
+
+def buffers_of(batch: SpanBatch) -> bytes:
+    """Return all bytes of all buffers of a batch, dictionaries included."""
+    return b"\0".join(
+        part for column in batch.table.columns for chunk in column.chunks for part in _held(chunk)
+    )
+
+
+def _held(array: pa.Array) -> Iterator[bytes]:
+    for buffer in array.buffers():
+        if buffer is not None:
+            yield buffer.to_pybytes()
+    if pa.types.is_dictionary(array.type):
+        yield from _held(array.dictionary)

@@ -20,11 +20,9 @@ from collector.model.batch import SpanBatch
 from collector.model.errors import RedactionUnavailable
 from collector.model.telemetry import REDACTION_CACHE, REDACTIONS
 from processors.redaction.surfaces import WRITTEN_BY_CLEARSPAN, surfaces
-from tests.redaction.sample_batches import planted
+from tests.redaction.sample_batches import buffers_of, planted
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from processors.redaction import RedactionProcessor
 
 CARD = "4111111111111111"
@@ -53,22 +51,6 @@ SPELLINGS = {
 TRACES = [b"canary", b"nary.pers", CARD.encode(), "\u200b".encode(), b"cAnArY", b"Y2FuYXJ5"]
 
 
-def buffers(array: pa.Array) -> Iterator[bytes]:
-    """Yield everything that an array holds on to, children and dictionaries included."""
-    for buffer in array.buffers():
-        if buffer is not None:
-            yield buffer.to_pybytes()
-    if pa.types.is_dictionary(array.type):
-        yield from buffers(array.dictionary)
-
-
-def held(batch: SpanBatch) -> bytes:
-    """Return all bytes of all buffers of a batch."""
-    return b"\0".join(
-        part for column in batch.table.columns for chunk in column.chunks for part in buffers(chunk)
-    )
-
-
 def test_surfaces_are_all_strings_of_the_schema() -> None:
     """Scenario: the schema of today. Guarantees: each string is scanned or excused with a reason."""
     found = {".".join(path) for path in surfaces()}
@@ -95,10 +77,10 @@ def test_no_canary_survives_anywhere(processor: RedactionProcessor, path: tuple[
     """
     for name, text in SPELLINGS.items():
         batch = planted(path, text)
-        before = held(batch)
+        before = buffers_of(batch)
         redacted = processor.process(batch)
         redacted.table.validate(full=True)
-        left = held(redacted)
+        left = buffers_of(redacted)
         assert not [trace for trace in TRACES if trace in left and trace in before], name
         counts = redacted.column(s.REDACTION_COUNT).to_pylist()
         assert counts == [0, 0 if "non_string_types" in path[-2:][0] else 1, 0], name
@@ -107,7 +89,9 @@ def test_no_canary_survives_anywhere(processor: RedactionProcessor, path: tuple[
         for row in (0, 2):
             assert kept.slice(row, 1).equals(other.slice(row, 1))
         sliced = processor.process(SpanBatch(batch.table.slice(2, 1)))
-        assert not [trace for trace in TRACES if trace in held(sliced) and trace in before], name
+        assert not [trace for trace in TRACES if trace in buffers_of(sliced) and trace in before], (
+            name
+        )
 
 
 def batch_of(values: list[tuple[str, str | None, str | None]], rows: int) -> SpanBatch:
@@ -183,7 +167,7 @@ def test_ids_of_links_that_are_no_ids_are_emptied(processor: RedactionProcessor)
         for one in row
     ]
     assert ids == [(good["trace_id"], good["span_id"])] * 2 + [(b"", b"")]
-    assert b"canary" not in held(redacted)
+    assert b"canary" not in buffers_of(redacted)
     assert redacted.column(s.REDACTION_COUNT).to_pylist() == [0, 2, 0]
 
 
@@ -247,7 +231,7 @@ def test_the_cache_is_bounded(processor: RedactionProcessor) -> None:
             (f"k{n}", f"{rng.random()} {MAIL if n % 5 == 0 else ''}", None) for n in range(40)
         ]
         redacted = processor.process(batch_of([*values, ("long", "x" * 5000, None)], 4))
-        assert MAIL.encode() not in held(redacted)
+        assert MAIL.encode() not in buffers_of(redacted)
         assert len(processor._cache) <= 200
     assert not any(key == "x" * 5000 for key in processor._cache._young)
 

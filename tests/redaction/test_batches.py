@@ -7,6 +7,7 @@ import base64
 import random
 import sys
 import threading
+from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -20,10 +21,11 @@ from collector.model.batch import SpanBatch
 from collector.model.errors import RedactionUnavailable
 from collector.model.telemetry import REDACTION_CACHE, REDACTIONS
 from processors.redaction.surfaces import WRITTEN_BY_CLEARSPAN, surfaces
-from tests.redaction.sample_batches import buffers_of, planted
+from tests.redaction.sample_batches import buffers_of, made, planted
 
 if TYPE_CHECKING:
     from processors.redaction import RedactionProcessor
+
 
 CARD = "4111111111111111"
 MAIL = "canary.person@example.com"
@@ -196,6 +198,20 @@ def test_batching_and_order_do_not_matter(
     again = processor.process(SpanBatch(whole))
     assert again.column(s.ATTRIBUTES).equals(SpanBatch(whole).column(s.ATTRIBUTES))
     assert again.column(s.REDACTION_COUNT).to_pylist() == [0] * rows
+
+
+def test_threads_do_not_matter(processor: RedactionProcessor) -> None:
+    """Scenario: eight threads, one processor, its cache too small. Guarantees: as one by one."""
+    texts = [f"{text} {number}" for number in range(40) for text in SPELLINGS.values()]
+    batches = [
+        batch_of([(f"k{at % 7}", text, None) for at, text in enumerate(texts[start::24])], 5)
+        for start in range(24)
+    ]
+    expected = [made()[0].process(one).table for one in batches]
+    processor._cache._half = 20
+    with ThreadPoolExecutor(8) as threads:
+        found = list(threads.map(processor.process, batches * 4))
+    assert all(one.table.equals(table) for one, table in zip(found, expected * 4, strict=True))
 
 
 def test_empty_batch_and_untouched_columns(processor: RedactionProcessor) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 from pydantic import Field
 
 from config.base import Settings
@@ -33,8 +35,19 @@ class CompactionSettings(Settings):
 
 
 class JournalSettings(Settings):
-    """The write-ahead journal: a batch is acknowledged once it is fsynced here."""
+    """The write-ahead journal: a batch is acknowledged once it is here."""
 
+    sync: Literal["always", "interval", "off"] = Field(
+        "always",
+        description="When a batch is synced to the disk: before its acknowledgement, or up to "
+        "`sync_interval` or 1 MiB after it, or whenever the kernel likes. A killed process loses "
+        "nothing either way; a machine that fails loses what was not synced.",
+    )
+    sync_interval: Duration = Field(
+        0.02,
+        gt=0,
+        description="With `sync: interval`: the longest time between acknowledgement and sync.",
+    )
     segment_bytes: ByteSize = Field(32 * 2**20, description="Start a new segment at this size.")
     max_bytes: ByteSize = Field(
         512 * 2**20,

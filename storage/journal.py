@@ -1,12 +1,14 @@
 """The write-ahead journal: a batch that ``write`` returned from survives ``kill -9``.
 
-Segments of checksummed frames, one fdatasync a batch. Only the pipeline's thread writes; the
-lake's thread truncates. Batches are numbered from 1 on without gaps.
+Segments of checksummed frames, one fdatasync a batch: with that, it survives the machine's end as
+well. ``sync`` can put that off (``interval``) or leave it to the kernel (``off``). Only the
+pipeline's thread writes; the lake's thread truncates. Batches are numbered from 1 on without gaps.
 """
 
 from __future__ import annotations
 
 import contextlib
+import math
 import os
 import threading
 from typing import TYPE_CHECKING, Final
@@ -27,6 +29,7 @@ from storage.files import (
 from storage.journal_frame import FrameError, decode, encode, fingerprint, stamp
 from storage.journal_recovery import recover
 from storage.journal_segment import Segment
+from storage.journal_sync import LateSync
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -38,6 +41,7 @@ if TYPE_CHECKING:
 
 _log = structlog.get_logger()
 _SCHEMA_FINGERPRINT: Final = fingerprint(SPAN_SCHEMA)
+_MOST_UNSYNCED_BYTES: Final = {"always": 0, "interval": 2**20, "off": math.inf}
 _SEGMENTS_WITHIN_LIMIT: Final = 4  # so that truncation frees space before max_bytes is reached
 
 
@@ -72,6 +76,7 @@ class Journal:
         self._active: Segment | None = None
         self._descriptor = -1
         self._is_failing = False
+        self._unsynced_bytes = 0
         telemetry.add(t.JOURNAL_QUARANTINED, 0)
         try:
             make_directories(directory)
@@ -85,6 +90,12 @@ class Journal:
         last = max((segment.last_seq for segment in recovered.segments), default=0)
         self._last_seq = max(last, first_seq - 1)
         telemetry.sample(t.JOURNAL_BYTES, lambda: self.size_bytes)
+        self._most_unsynced = _MOST_UNSYNCED_BYTES[settings.sync]
+        self._late = None
+        if settings.sync == "interval":
+            self._late = LateSync(settings.sync_interval, self._sync_late)
+        if settings.sync != "always":
+            _log.warning("acknowledged spans may not survive a machine's end", sync=settings.sync)
 
     @property
     def last_seq(self) -> int:
@@ -174,6 +185,8 @@ class Journal:
 
     def close(self) -> None:
         """Close the segment being written; everything written stays."""
+        if self._late is not None:
+            self._late.close()
         with self._lock:
             self._end_segment()
 
@@ -204,6 +217,10 @@ class Journal:
     def _end_segment(self) -> None:
         if self._active is None:
             return
+        if self._late is not None and self._unsynced_bytes:
+            with contextlib.suppress(OSError):  # the medium's next failure is a write's
+                os.fdatasync(self._descriptor)
+                self._unsynced_bytes = 0
         os.close(self._descriptor)
         self._closed_segments.append(self._active)
         self._active, self._descriptor = None, -1
@@ -219,18 +236,42 @@ class Journal:
                 self._abandon(segment)
             raise self._unavailable(error) from error
         self._environment.reached(env.FRAME_WRITTEN)
-        try:
-            os.fdatasync(self._descriptor)
-        except OSError as error:
-            # The kernel may have dropped the dirty pages and call the next sync a success, so
-            # nothing may be appended behind this point ever again.
-            self._abandon(segment)
-            raise self._unavailable(error) from error
+        self._unsynced_bytes += sum(len(part) for part in parts)
+        if self._unsynced_bytes > self._most_unsynced:
+            try:
+                os.fdatasync(self._descriptor)
+            except OSError as error:
+                # The kernel may have dropped the dirty pages and call the next sync a success, so
+                # nothing may be appended behind this point ever again.
+                self._abandon(segment)
+                raise self._unavailable(error) from error
+            self._unsynced_bytes = 0
+        elif self._late is not None:
+            self._late.note()
         if os.fstat(self._descriptor).st_nlink == 0:
             self._abandon(segment)
             msg = f"journal {self._directory}: its files were deleted by somebody else"
             raise StorageUnavailable(msg)
         self._environment.reached(env.FRAME_SYNCED)
+
+    def _sync_late(self) -> None:
+        """Sync what was acknowledged before; where that fails, go on in a new segment."""
+        with self._lock:
+            segment = self._active
+            if segment is None or not self._unsynced_bytes:
+                return
+            descriptor = os.dup(self._descriptor)
+            self._unsynced_bytes = 0
+        try:
+            os.fdatasync(descriptor)  # not under the lock: acknowledgements go on
+        except OSError as error:
+            with self._lock:
+                if self._active is segment:
+                    self._end_segment()
+                self._unsynced_bytes = 2**20  # the next batch is synced at once
+                self._unavailable(error)
+        finally:
+            os.close(descriptor)
 
     def _abandon(self, segment: Segment) -> None:
         """Make what stands behind the last good frame void, now and after a restart.

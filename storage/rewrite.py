@@ -12,9 +12,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, Protocol
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from collector.model.errors import ClearspanError, StartupError
-from collector.model.schema import EVENTS, SPAN_SCHEMA
+from collector.model.schema import BATCH_SEQ, EVENTS, SPAN_SCHEMA
 from storage import environment as env
 from storage.compaction import DamagedInputError, pieces_of, write_grouped
 from storage.environment import Environment
@@ -22,7 +23,7 @@ from storage.files import DirectoryLock, cause, list_directory, replace_file, sy
 from storage.journal_frame import FrameError, decode, encode, fingerprint
 from storage.journal_recovery import recover
 from storage.journal_segment import Segment, scan
-from storage.lake_tables import SPAN_EVENTS, SPANS, TABLES, events_of
+from storage.lake_tables import SPAN_EVENTS, SPANS, TABLES, TIME_COLUMN, events_of
 from storage.manifest import MANIFEST, StagedFile
 from storage.manifest_recovery import QUARANTINE, STAGING, open_manifest
 from storage.parquet import Facts, ParquetWriter
@@ -185,20 +186,20 @@ class StoredData:
         Raises ``ClearspanError`` naming the file; then it stays as it was.
         """
         apply = change.spans if entry.table == SPANS else change.events
-        kept = _Kept(apply, self.pieces(entry))
+        kept = _Kept(entry.table, apply, self.pieces(entry))
         rules = entry.rules if change.rules is None else change.rules
         staging = self._lake / STAGING / f"{secrets.token_hex(8)}.parquet"
         try:
             writer = ParquetWriter(staging, entry.table, entry.rows)
             try:
                 write_grouped(kept, writer)
-                size = writer.close(self._facts(entry, rules, kept.rows))
+                size = writer.close(self._facts(entry, rules, kept))
             except BaseException:
                 writer.abort()
                 raise
             staged = []
             if kept.rows:
-                facts = self._facts(entry, rules, kept.rows)
+                facts = self._facts(entry, rules, kept)
                 staged = [StagedFile(staging, entry.table, entry.partition, size, facts)]
             else:
                 staging.unlink()
@@ -248,15 +249,15 @@ class StoredData:
         self._replaced.unlink_due()
         return self._replaced.waiting
 
-    def _facts(self, entry: FileEntry, rules: str, rows: int) -> Facts:
+    def _facts(self, entry: FileEntry, rules: str, kept: _Kept) -> Facts:
         state = self._manifest.state
         return Facts(
             source_id=state.source_id,
-            rows=rows,
-            min_start_us=entry.min_start_us,
-            max_start_us=entry.max_start_us,
-            min_seq=entry.min_seq,
-            max_seq=entry.max_seq,
+            rows=kept.rows,
+            min_start_us=min(kept.times, default=0),
+            max_start_us=max(kept.times, default=0),
+            min_seq=min(kept.seqs, default=0),
+            max_seq=max(kept.seqs, default=0),
             settled_before=state.settled_through,
             replaces=(entry.path,),
             rules=rules,
@@ -264,16 +265,29 @@ class StoredData:
 
 
 class _Kept:
-    """What is left of a file's pieces; iterable once."""
+    """What is left of a file's pieces; iterable once. ``times`` and ``seqs`` are their bounds."""
 
-    def __init__(self, apply: Callable[[pa.Table], pa.Table], pieces: Iterator[pa.Table]) -> None:
+    def __init__(
+        self, table: str, apply: Callable[[pa.Table], pa.Table], pieces: Iterator[pa.Table]
+    ) -> None:
+        self._time = TIME_COLUMN[table]
         self._apply = apply
         self._pieces = pieces
         self.rows = 0
+        self.times: list[int] = []
+        self.seqs: list[int] = []
 
     def __iter__(self) -> Iterator[pa.Table]:
         for piece in self._pieces:
             changed = self._apply(piece)
             if changed.num_rows:
                 self.rows += changed.num_rows
+                self.times += _bounds(changed.column(self._time).cast(pa.int64()))
+                self.seqs += _bounds(changed.column(BATCH_SEQ))
                 yield changed
+
+
+def _bounds(values: pa.ChunkedArray) -> list[int]:
+    """Return the least and the greatest value, 0 where there is none, as a flush does."""
+    bounds = pc.min_max(values)
+    return [bounds["min"].as_py() or 0, bounds["max"].as_py() or 0]

@@ -225,10 +225,11 @@ class Redactor:
         if original:
             trail.findings.extend([*found, *kept])
         if found:
-            return self._cut(text, found)
-        if LOOK_CLOSER in marks:
-            return self._other_readings(text, key_class, trail)
-        return None
+            cut = self._cut(text, found)
+            is_left = LOOK_CLOSER in marks and self._is_left(text, cut, key_class)
+            whole = self.operators.replacement(found[0].entity, text, is_exact=False)
+            return whole if is_left else cut
+        return self._other_readings(text, key_class, trail) if LOOK_CLOSER in marks else None
 
     def _in_json(self, text: str, key_class: KeyClass, depth: int, trail: _Trail) -> str | None:
         """Return redacted JSON, None if nothing was found; raises ValueError if it is no JSON."""
@@ -335,6 +336,18 @@ class Redactor:
         if cut != text and not self._in_readings(cut, key_class):
             return cut
         return self.operators.replacement(found[0].entity, text, is_exact=False)
+
+    def _is_left(self, text: str, cut: str, key_class: KeyClass) -> bool:
+        """Tell whether what other readings of the text show is still in what was made of it.
+
+        What was cut may have been, in another reading, the word that tells what stands beside it.
+        """
+        values = {
+            reading[one.start : one.end]
+            for reading in views.readings(text)
+            for one in self._find(reading, self._marks(reading), key_class)[0]
+        }
+        return any(value in left for left in (cut, *views.readings(cut)) for value in values)
 
     def _in_readings(self, text: str, key_class: KeyClass) -> list[Finding]:
         for reading in views.readings(text):

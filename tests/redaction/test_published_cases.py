@@ -92,3 +92,17 @@ def test_cases_with_every_entity_on() -> None:
             expected = unscreened.redact_text(text)
             assert screened.redact_text(text) == expected, (entity, text)
             assert expected.text != text, (entity, text)
+
+
+def test_a_find_that_takes_anothers_context_away() -> None:
+    """Scenario: in the raw reading an entity is found inside the encoded word that is the context
+    of another one. Guarantees: the other one is cut as well.
+    """  # noqa: D205 - a scenario of two lines
+    redactor = Redactor(_settings("KR_PASSPORT", "US_DRIVER_LICENSE", "UK_VEHICLE_REGISTRATION"))
+    for spelling in SPELLINGS.values():
+        text = f"see abc {spelling.spell('여권 M408H5353')} there"
+        assert "M408H5353" not in redactor.redact_text(text).text
+    kept = "line\\n mail C1234567 to 100%25"
+    assert redactor.redact_text(f"driver {kept}").text == (
+        "driver line\\n mail <US_DRIVER_LICENSE> to 100%25"
+    )

@@ -15,6 +15,7 @@ import numpy as np
 import pyarrow as pa
 
 from collector.model import schema as s
+from collector.model.errors import ClearspanError
 from storage.environment import Environment
 from storage.rewrite import StoredData
 from tests.storage.recording import RecordingTelemetry
@@ -58,7 +59,8 @@ def rewrite_all(path: Path, environment: Environment | None = None) -> int:
             stored.rewrite_file(entry, change)
         for segment in stored.segments:
             stored.rewrite_segment(segment, change)
-        assert stored.unlink_replaced() == []
+        if left := stored.unlink_replaced():
+            raise ClearspanError(f"still there: {left}")
     return len(todo)
 
 

@@ -58,14 +58,18 @@ class Store:
             self._settled,
             environment=environment,
         )
-        self.journal = Journal(
-            path / "journal",
-            settings.journal,
-            self.telemetry,
-            self.lake.source_id,
-            self.lake.next_seq,
-            environment=environment,
-        )
+        try:
+            self.journal = Journal(
+                path / "journal",
+                settings.journal,
+                self.telemetry,
+                self.lake.source_id,
+                self.lake.next_seq,
+                environment=environment,
+            )
+        except BaseException:  # a process would end
+            self.lake._owner.close()
+            raise
         self.restored = 0
         for batch in self.journal.replay(self.lake.settled_through):
             rest = self.lake.drop_committed(batch)

@@ -10,40 +10,57 @@ import signal
 from collections import Counter, deque
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
 
-from collector.model.schema import SPAN_ID
+from collector.model.errors import ClearspanError
+from collector.model.schema import BATCH_SEQ, SOURCE_ID, SPAN_ID
 from config.exporters import JournalSettings
 from storage.environment import Environment
+from storage.sql import run_query
 from tests.storage.batches import make_batch
 from tests.storage.store import Store, lake_settings, read_table
 
 if TYPE_CHECKING:
     from multiprocessing.connection import Connection
+    from multiprocessing.synchronize import Event
 
     from collector.model.batch import SpanBatch
 
+Sync = Literal["always", "interval", "off"]
+NEVER = ("", 0)
 ROWS = 24
 MOST_BATCHES = 2000
 _HELD_BATCHES = 3
 
 
-def write_until_killed(path: str, first_seed: int, acks: Connection, die_at: str, nth: int) -> None:
+# Nobody's query takes longer here.
+GRACE_S = 3.0
+
+
+def write_until_killed(
+    path: str, first_seed: int, acks: Connection, die_at: tuple[str, int], sync: Sync
+) -> None:
     """Write batches made of seeds, sending each seed after its acknowledgement.
 
     As with tail sampling, every second trace of a batch is settled three batches later. Flushes
-    and compacts all the time. At the ``nth`` reaching of the sync point ``die_at``: SIGKILL.
+    and compacts all the time. At the nth reaching of a sync point, as ``die_at`` says: SIGKILL.
     """
     reached: Counter[str] = Counter()
 
     def maybe_die(point: str) -> None:
         reached[point] += 1
-        if point == die_at and reached[point] == nth:
+        if (point, reached[point]) == die_at:
             os.kill(os.getpid(), signal.SIGKILL)
 
-    settings = lake_settings(journal=JournalSettings(segment_bytes=40_000))
+    settings = lake_settings(
+        journal=JournalSettings(segment_bytes=40_000, sync=sync),
+        # what waits for its unlinking shows at the sync point only if it need not wait
+        unlink_grace=0.0 if die_at != NEVER else GRACE_S,
+    )
     store = Store(Path(path), settings, Environment(reached=maybe_die))
     held: deque[SpanBatch] = deque()
     for seed in range(first_seed, first_seed + MOST_BATCHES):
@@ -75,7 +92,7 @@ def restart_and_judge(path: Path, acked: set[int], last_started: set[int]) -> Ve
 
     ``last_started`` are seeds that may have been written but whose acknowledgement died.
     """
-    store = Store(path, lake_settings())
+    store = Store(path, lake_settings(unlink_grace=GRACE_S))
     assert store.lake.flush()
     store.lake.maintain()
     store.abandon()
@@ -89,6 +106,42 @@ def restart_and_judge(path: Path, acked: set[int], last_started: set[int]) -> Ve
         phantom=len(stored.keys() - possible),
         stored=len(stored),
     )
+
+
+def wrong_rows(path: Path, seeds: set[int]) -> int:
+    """Count the stored rows that are not, in every column, what some batch of these seeds has."""
+    stored = read_table(path)
+    sent = pa.concat_tables([make_batch(ROWS, seed).table for seed in seeds])
+    # where a batch came through and whether it was kept is told to it on the way
+    columns = [one for one in stored.column_names if one not in {SOURCE_ID, BATCH_SEQ}]
+    stored = stored.select(columns).sort_by(SPAN_ID)
+    is_stored = pc.is_in(sent.column(SPAN_ID), value_set=stored.column(SPAN_ID))
+    sent = sent.filter(is_stored).select(columns).sort_by(SPAN_ID)
+    if stored.num_rows != sent.num_rows:
+        return abs(stored.num_rows - sent.num_rows)
+    differing = [
+        column
+        for column in columns
+        if stored.column(column).to_pylist() != sent.column(column).to_pylist()
+    ]
+    return len(differing)
+
+
+def query_until_told(path: str, stop: Event, result: Connection) -> None:
+    """Count by SQL all the time; send the number of queries and everything that was not right."""
+    seen, queries, problems = 0, 0, []
+    sql = "SELECT count(*) AS n, count(DISTINCT span_id) AS d, max(batch_seq) FROM spans"
+    while not stop.is_set():
+        try:
+            row = run_query(Path(path), sql).table.to_pylist()[0]
+        except ClearspanError as error:
+            problems.append(str(error))
+            continue
+        queries += 1
+        if row["n"] != row["d"] or row["n"] < seen:
+            problems.append(f"{row} after {seen}")
+        seen = row["n"]
+    result.send((queries, problems))
 
 
 _known: dict[int, set[bytes]] = {}

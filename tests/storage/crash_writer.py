@@ -16,17 +16,14 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from collector.model.errors import ClearspanError
 from collector.model.schema import BATCH_SEQ, SOURCE_ID, SPAN_ID
 from config.exporters import JournalSettings
 from storage.environment import Environment
-from storage.sql import run_query
 from tests.storage.batches import make_batch
 from tests.storage.store import Store, lake_settings, read_table
 
 if TYPE_CHECKING:
     from multiprocessing.connection import Connection
-    from multiprocessing.synchronize import Event
 
     from collector.model.batch import SpanBatch
 
@@ -125,23 +122,6 @@ def wrong_rows(path: Path, seeds: set[int]) -> int:
         if stored.column(column).to_pylist() != sent.column(column).to_pylist()
     ]
     return len(differing)
-
-
-def query_until_told(path: str, stop: Event, result: Connection) -> None:
-    """Count by SQL all the time; send the number of queries and everything that was not right."""
-    seen, queries, problems = 0, 0, []
-    sql = "SELECT count(*) AS n, count(DISTINCT span_id) AS d, max(batch_seq) FROM spans"
-    while not stop.is_set():
-        try:
-            row = run_query(Path(path), sql).table.to_pylist()[0]
-        except ClearspanError as error:
-            problems.append(str(error))
-            continue
-        queries += 1
-        if row["n"] != row["d"] or row["n"] < seen:
-            problems.append(f"{row} after {seen}")
-        seen = row["n"]
-    result.send((queries, problems))
 
 
 _known: dict[int, set[bytes]] = {}

@@ -2,13 +2,9 @@
 
 from __future__ import annotations
 
-import json
-import multiprocessing
 from typing import TYPE_CHECKING
 
-import duckdb
 import pyarrow.parquet as pq
-import pytest
 
 from collector.model import schema as s
 from collector.model import telemetry as t
@@ -18,17 +14,11 @@ from storage.lake_tables import SPANS, SPANS_SCHEMA
 from storage.manifest_text import FileEntry
 from storage.parquet import ROW_GROUP_ROWS
 from tests.storage.batches import BASE_US, make_batch
-from tests.storage.store import ids_of, lake_settings
 
 if TYPE_CHECKING:
-    from multiprocessing.connection import Connection
-    from multiprocessing.synchronize import Event
-    from pathlib import Path
-
     from tests.storage.conftest import Opener
 
 HOUR = "date=2023-11-14/hour=22"
-CONTEXT = multiprocessing.get_context("forkserver")
 
 
 def entry(number: int, size: int, partition: str = HOUR) -> FileEntry:
@@ -126,54 +116,3 @@ def test_files_of_an_older_schema_are_merged(open_store: Opener) -> None:
     order = [(s.SPAN_ID, "ascending")]
     merged = rows.drop_columns([s.DURATION_NS]).sort_by(order).combine_chunks()
     assert merged.equals(before.sort_by(order).combine_chunks())
-
-
-def read_all_the_time(path: str, stop: Event, result: Connection) -> None:
-    """Query by manifest until told to stop; report the first query, then what came of all."""
-    connection = duckdb.connect()
-    problems, queries, seen = [], 0, 0
-    while not stop.is_set():
-        with open(f"{path}/_manifest.json") as file:  # noqa: PTH123 - as a plain reader does
-            files = [f"{path}/{name}" for name in json.load(file)["spans"]]
-        sql = "SELECT count(*), count(DISTINCT span_id) FROM read_parquet($files)"
-        try:
-            row = connection.execute(sql, {"files": files}).fetchone()
-        except duckdb.Error as error:
-            problems.append(str(error))
-            continue
-        queries += 1
-        if queries == 1:
-            result.send(True)
-        if row is None or row[0] != row[1] or row[0] < seen:
-            problems.append(f"counts {row} after {seen}")
-        seen = row[0] if row else seen
-    result.send((queries, problems))
-
-
-@pytest.mark.timeout(60)
-def test_readers_in_another_process_see_no_error_and_no_duplicate(open_store: Opener) -> None:
-    """Scenario: DuckDB counts without pause while 60 flushes and many merges happen.
-
-    Guarantee: no query fails, no span is seen twice, counts never go back.
-    """
-    store = open_store(settings=lake_settings(unlink_grace=2.0))
-    store.store(make_batch(50, 9999))
-    store.lake.flush()
-    receiver, sender = CONTEXT.Pipe(duplex=False)
-    stop = CONTEXT.Event()
-    lake: Path = store.path / "lake"
-    reader = CONTEXT.Process(target=read_all_the_time, args=(str(lake), stop, sender))
-    reader.start()
-    assert receiver.recv()
-    batches = []
-    for seed in range(60):
-        batches.append(store.store(make_batch(50, seed)))
-        store.lake.flush()
-        if seed % 5 == 4:
-            store.lake.maintain()
-    stop.set()
-    queries, problems = receiver.recv()
-    reader.join()
-    assert problems == []
-    assert queries > 1
-    assert store.span_ids() == ids_of(*batches, make_batch(50, 9999))

@@ -6,6 +6,7 @@ import multiprocessing
 import random
 import signal
 import threading
+from contextlib import ExitStack
 from typing import TYPE_CHECKING, Final
 
 import pytest
@@ -15,17 +16,17 @@ from tests.storage.crash_writer import (
     NEVER,
     Sync,
     Verdict,
-    query_until_told,
     restart_and_judge,
     write_until_killed,
     wrong_rows,
 )
+from tests.storage.reader import queries
 
 if TYPE_CHECKING:
     from pathlib import Path
 
 CONTEXT = multiprocessing.get_context("forkserver")
-CONTEXT.set_forkserver_preload(["tests.storage.crash_writer"])
+CONTEXT.set_forkserver_preload(["tests.storage.crash_writer", "tests.storage.reader"])
 KILLS = 200
 LONGEST_LIFE_S = 0.1
 SYNCS: Final[tuple[Sync, ...]] = ("always", "interval", "off")
@@ -73,25 +74,22 @@ def test_random_kills_of_one_store(tmp_path: Path) -> None:
     path = tmp_path / "data"
     acked: set[int] = set()
     started: set[int] = set()
-    receiver, sender = CONTEXT.Pipe(duplex=False)
-    stop = CONTEXT.Event()
-    reader = CONTEXT.Process(target=query_until_told, args=(str(path), stop, sender))
-    for number in range(KILLS):
-        seed = max(acked | started, default=0) + 1
-        sync = SYNCS[number % len(SYNCS)]
-        new = run_and_kill(path, seed, after_s=chance.uniform(0, LONGEST_LIFE_S), sync=sync)
-        acked.update(new)
-        started.add(max(new) + 1)
-        verdict = restart_and_judge(path, acked, started)
-        assert (verdict.lost, verdict.twice, verdict.phantom) == (0, 0, 0)
-        if number == 0:
-            reader.start()
-    stop.set()
-    queries, problems = receiver.recv()
-    reader.join()
-    print(f"\n{KILLS} kills, {len(acked)} batches, {verdict.stored} spans, {queries} queries")
-    assert problems == []
-    assert queries > KILLS
+    with ExitStack() as stack:
+        for number in range(KILLS):
+            seed = max(acked | started, default=0) + 1
+            sync = SYNCS[number % len(SYNCS)]
+            new = run_and_kill(path, seed, after_s=chance.uniform(0, LONGEST_LIFE_S), sync=sync)
+            acked.update(new)
+            started.add(max(new) + 1)
+            verdict = restart_and_judge(path, acked, started)
+            assert (verdict.lost, verdict.twice, verdict.phantom) == (0, 0, 0)
+            if number == 0:
+                reader = stack.enter_context(queries(CONTEXT, path))
+    print(
+        f"\n{KILLS} kills, {len(acked)} batches, {verdict.stored} spans, {reader.queries} queries"
+    )
+    assert reader.problems == ()
+    assert reader.queries > KILLS
     assert verdict.stored >= len(acked) * 24
     assert wrong_rows(path, acked | started) == 0
 

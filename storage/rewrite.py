@@ -30,12 +30,13 @@ from storage.parquet import Facts, ParquetWriter
 from storage.replaced_files import ReplacedFiles
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
     from pathlib import Path
     from typing import Self
 
     from collector.model.batch import SpanBatch
     from collector.model.telemetry import Telemetry
+    from storage.manifest import Manifest
     from storage.manifest_text import FileEntry
 
 # A batch costs 3 ms whatever its size; at 1.5 kB a row this is 12 MiB.
@@ -66,101 +67,27 @@ class Rows:
     after: int
 
 
-class StoredData:
-    """A data directory that no sidecar uses, to be rewritten; a context manager."""
+class LakeFiles:
+    """The files of a lake, to be rewritten by whoever may commit to its manifest."""
 
     def __init__(
         self,
-        path: Path,
-        grace_s: float,
-        telemetry: Telemetry,
-        environment: Environment | None = None,
+        directory: Path,
+        manifest: Manifest,
+        replaced: ReplacedFiles,
+        environment: Environment,
     ) -> None:
-        """Take the directory and recover what the last process left, as a start does.
-
-        ``grace_s`` is how long replaced files stay for queries that read them. Raises
-        ``StartupError`` when there is no lake or it cannot be had, with the pid of its user.
-        """
-        self._path = path
-        self._lake = path / "lake"
-        self._environment = environment or Environment()
-        if not (self._lake / MANIFEST).is_file():
-            raise StartupError(f"there is no lake in {path.absolute()}")
-        self._owner = DirectoryLock(path)
-        try:
-            opened = open_manifest(self._lake, self._environment, telemetry)
-            journal = path / "journal"
-            self._segments = recover(journal, journal / QUARANTINE, telemetry).segments
-        except OSError as error:
-            self._owner.close()
-            raise StartupError(f"{path}: {cause(error)}") from error
-        except BaseException:
-            self._owner.close()
-            raise
-        self._manifest = opened.manifest
-        self._replaced = ReplacedFiles(self._lake, opened.manifest, grace_s, self._environment)
-        self._replaced.add(opened.replaced)
-
-    def __enter__(self) -> Self:
-        """Return itself."""
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        """Give up the directory."""
-        self._owner.close()
+        """Take a lake's directory; ``replaced`` gets what a rewrite replaces."""
+        self._lake = directory
+        self._manifest = manifest
+        self._replaced = replaced
+        self._environment = environment
 
     @property
     def files(self) -> list[FileEntry]:
         """The lake's files, oldest first."""
         files = self._manifest.state.files.values()
         return sorted(files, key=lambda entry: (entry.min_start_us, entry.path))
-
-    @property
-    def segments(self) -> tuple[Segment, ...]:
-        """The journal's segments, oldest first."""
-        return self._segments
-
-    @property
-    def quarantined(self) -> list[Path]:
-        """Damaged files that were moved aside: nobody can rewrite them."""
-        folders = (self._lake / QUARANTINE, self._path / "journal" / QUARANTINE)
-        return [path for folder in folders for path in list_directory(folder)]
-
-    def delete_quarantined(self) -> None:
-        """Unlink them; raises OSError."""
-        for path in self.quarantined:
-            path.unlink()
-
-    def pieces(self, entry: FileEntry) -> Iterator[pa.Table]:
-        """Yield a file's rows; raises ``ClearspanError`` naming it when it cannot be read."""
-        try:
-            yield from pieces_of(self._lake, entry, _ROWS_AT_A_TIME)
-        except DamagedInputError as error:
-            raise ClearspanError(f"{self._lake / entry.path} is damaged") from error
-        except OSError as error:
-            raise ClearspanError(f"{self._lake / entry.path}: {cause(error)}") from error
-
-    def batches(self, segment: Segment) -> Iterator[tuple[int, SpanBatch]]:
-        """Yield number and rows of each of a segment's batches that are not settled.
-
-        Raises ``ClearspanError`` naming the segment when it cannot be read.
-        """
-        state = self._manifest.state
-        try:
-            data = segment.path.read_bytes()
-            for frame in segment.frames:
-                if frame.seq > state.settled_through:
-                    part = memoryview(data)[frame.offset : frame.offset + frame.size_bytes]
-                    yield frame.seq, decode(part, frame, segment.schema, state.source_id)
-        except FrameError as error:
-            raise ClearspanError(f"{segment.path} was written by another version") from error
-        except OSError as error:
-            raise ClearspanError(f"{segment.path}: {cause(error)}") from error
-
-    def has_settled(self, segment: Segment) -> bool:
-        """Tell whether a segment holds batches that are in the lake: rewriting leaves them out."""
-        through = self._manifest.state.settled_through
-        return any(frame.seq <= through for frame in segment.frames)
 
     def files_by_table(self) -> dict[str, list[Path]]:
         """Return the lake's files, oldest first."""
@@ -173,12 +100,14 @@ class StoredData:
         """Return a file's path as the manifest has it."""
         return file.relative_to(self._lake).as_posix()
 
-    def journalled(self) -> Iterator[dict[str, pa.Table]]:
-        """Yield what the journal holds that is not settled, a batch as the lake would have it."""
-        for segment in self._segments:
-            for _, batch in self.batches(segment):
-                events, _ = events_of(batch.table)
-                yield {SPANS: batch.table.drop_columns([EVENTS]), SPAN_EVENTS: events}
+    def pieces(self, entry: FileEntry) -> Iterator[pa.Table]:
+        """Yield a file's rows; raises ``ClearspanError`` naming it when it cannot be read."""
+        try:
+            yield from pieces_of(self._lake, entry, _ROWS_AT_A_TIME)
+        except DamagedInputError as error:
+            raise ClearspanError(f"{self._lake / entry.path} is damaged") from error
+        except OSError as error:
+            raise ClearspanError(f"{self._lake / entry.path}: {cause(error)}") from error
 
     def rewrite_file(self, entry: FileEntry, change: Change) -> Rows:
         """Put a new file in the place of this one, or nothing if no row is left.
@@ -211,44 +140,6 @@ class StoredData:
         self._environment.reached(env.REWRITE_COMMITTED)
         return Rows(entry.rows, kept.rows)
 
-    def rewrite_segment(self, segment: Segment, change: Change) -> Rows:
-        """Put the segment's changed, not yet settled batches in its place, in one step.
-
-        Raises ``ClearspanError`` naming the segment; then it stays as it was.
-        """
-        fresh = Segment(segment.path, segment.ordinal, segment.first_seq, segment.magic)
-        content: list[bytes | memoryview] = [fresh.header()]
-        known = fingerprint(SPAN_SCHEMA)
-        before = after = 0
-        for seq, batch in self.batches(segment):
-            changed = change.batch(batch)
-            before, after = before + len(batch), after + len(changed)
-            if len(changed):
-                content += encode(changed, seq, segment.magic, known)
-        try:
-            if after:
-                replace_file(segment.path, b"".join(content))
-            else:
-                segment.path.unlink()
-            sync_directory(segment.path.parent)
-        except OSError as error:
-            raise ClearspanError(f"{segment.path}: {cause(error)}") from error
-        scan(fresh, b"".join(content), None)
-        there = (fresh if one is segment else one for one in self._segments)
-        self._segments = tuple(one for one in there if after or one is not fresh)
-        self._environment.reached(env.REWRITE_COMMITTED)
-        return Rows(before, after)
-
-    def unlink_replaced(self, wait: Callable[[float], None] = time.sleep) -> list[str]:
-        """Wait until no query can read the replaced files any more, and unlink them.
-
-        Returns those that could not be unlinked, relative to the lake.
-        """
-        if self._replaced.wait_s > 0:
-            wait(self._replaced.wait_s)
-        self._replaced.unlink_due()
-        return self._replaced.waiting
-
     def _facts(self, entry: FileEntry, rules: str, kept: _Kept) -> Facts:
         state = self._manifest.state
         return Facts(
@@ -262,6 +153,140 @@ class StoredData:
             replaces=(entry.path,),
             rules=rules,
         )
+
+
+class StoredData(LakeFiles):
+    """A data directory that no sidecar uses, to be rewritten; a context manager."""
+
+    def __init__(
+        self,
+        path: Path,
+        grace_s: float,
+        telemetry: Telemetry,
+        environment: Environment | None = None,
+    ) -> None:
+        """Take the directory and recover what the last process left, as a start does.
+
+        ``grace_s`` is how long replaced files stay for queries that read them. Raises
+        ``StartupError`` when there is no lake or it cannot be had, with the pid of its user.
+        """
+        environment = environment or Environment()
+        lake = path / "lake"
+        if not (lake / MANIFEST).is_file():
+            raise StartupError(f"there is no lake in {path.absolute()}")
+        self._owner = DirectoryLock(path)
+        try:
+            opened = open_manifest(lake, environment, telemetry)
+            journal = path / "journal"
+            self._segments = recover(journal, journal / QUARANTINE, telemetry).segments
+        except OSError as error:
+            self._owner.close()
+            raise StartupError(f"{path}: {cause(error)}") from error
+        except BaseException:
+            self._owner.close()
+            raise
+        replaced = ReplacedFiles(lake, opened.manifest, grace_s, environment)
+        replaced.add(opened.replaced)
+        super().__init__(lake, opened.manifest, replaced, environment)
+        self._path = path
+
+    def __enter__(self) -> Self:
+        """Return itself."""
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Give up the directory."""
+        self._owner.close()
+
+    @property
+    def segments(self) -> tuple[Segment, ...]:
+        """The journal's segments, oldest first."""
+        return self._segments
+
+    @property
+    def quarantined(self) -> list[Path]:
+        """Damaged files that were moved aside: nobody can rewrite them."""
+        folders = (self._lake / QUARANTINE, self._path / "journal" / QUARANTINE)
+        return [path for folder in folders for path in list_directory(folder)]
+
+    def delete_quarantined(self) -> None:
+        """Unlink them; raises OSError."""
+        for path in self.quarantined:
+            path.unlink()
+
+    def batches(self, segment: Segment) -> Iterator[tuple[int, SpanBatch]]:
+        """Yield number and rows of each of a segment's batches that are not settled.
+
+        Raises ``ClearspanError`` naming the segment when it cannot be read.
+        """
+        state = self._manifest.state
+        try:
+            data = segment.path.read_bytes()
+            for frame in segment.frames:
+                if frame.seq > state.settled_through:
+                    part = memoryview(data)[frame.offset : frame.offset + frame.size_bytes]
+                    yield frame.seq, decode(part, frame, segment.schema, state.source_id)
+        except FrameError as error:
+            raise ClearspanError(f"{segment.path} was written by another version") from error
+        except OSError as error:
+            raise ClearspanError(f"{segment.path}: {cause(error)}") from error
+
+    def has_settled(self, segment: Segment) -> bool:
+        """Tell whether a segment holds batches that are in the lake: rewriting leaves them out."""
+        through = self._manifest.state.settled_through
+        return any(frame.seq <= through for frame in segment.frames)
+
+    def journalled(self) -> Iterator[dict[str, pa.Table]]:
+        """Yield what the journal holds that is not settled, a batch as the lake would have it."""
+        for segment in self._segments:
+            for _, batch in self.batches(segment):
+                events, _ = events_of(batch.table)
+                yield {SPANS: batch.table.drop_columns([EVENTS]), SPAN_EVENTS: events}
+
+    def rewrite_segment(self, segment: Segment, change: Change) -> Rows:
+        """Put the segment's changed, not yet settled batches in its place, in one step.
+
+        Raises ``ClearspanError`` naming the segment; then it stays as it was.
+        """
+        fresh, rows = rewrite_segment(segment, self.batches(segment), change)
+        self._segments = tuple(fresh if one is segment else one for one in self._segments)
+        self._environment.reached(env.REWRITE_COMMITTED)
+        return rows
+
+    def unlink_replaced(self, wait: Callable[[float], None] = time.sleep) -> list[str]:
+        """Wait until no query can read the replaced files any more, and unlink them.
+
+        Returns those that could not be unlinked, relative to the lake.
+        """
+        if self._replaced.wait_s > 0:
+            wait(self._replaced.wait_s)
+        self._replaced.unlink_due()
+        return self._replaced.waiting
+
+
+def rewrite_segment(
+    segment: Segment, batches: Iterable[tuple[int, SpanBatch]], change: Change
+) -> tuple[Segment, Rows]:
+    """Put changed batches in the place of a segment's, in one step; return it as it is now.
+
+    A batch of which nothing is left stays as an empty one: its number tells the next start that
+    nothing is missing. Raises ``ClearspanError`` naming the segment; then it stays as it was.
+    """
+    fresh = Segment(segment.path, segment.ordinal, segment.first_seq, segment.magic)
+    content: list[bytes | memoryview] = [fresh.header()]
+    known = fingerprint(SPAN_SCHEMA)
+    before = after = 0
+    for seq, batch in batches:
+        changed = change.batch(batch)
+        before, after = before + len(batch), after + len(changed)
+        content += encode(changed, seq, segment.magic, known)
+    try:
+        replace_file(segment.path, b"".join(content))
+        sync_directory(segment.path.parent)
+    except OSError as error:
+        raise ClearspanError(f"{segment.path}: {cause(error)}") from error
+    scan(fresh, b"".join(content), None)
+    return fresh, Rows(before, after)
 
 
 class _Kept:

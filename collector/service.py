@@ -33,6 +33,7 @@ from processors.registry import PROCESSORS, SAMPLERS, canary_watch, load_custom
 from processors.sampling import SamplerChain
 from storage.journal import Journal
 from storage.lake import Lake
+from storage.live_erasure import LiveErasure
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -88,6 +89,12 @@ class Sidecar:
             source_id=self._lake.source_id,
             first_seq=self._lake.next_seq,
         )
+        self._erasure = LiveErasure(
+            Path(lake.path),
+            self._lake,
+            self._journal,
+            lambda: self._telemetry.add(t.LAKE_FAILURES, 1, "erasure"),
+        )
         self._signals = GoldenSignals(settings.exporters.prometheus)
         self._signals.report_series(self._telemetry)
         stages, samplers = self._make_processors()
@@ -103,6 +110,7 @@ class Sidecar:
         if replayed:
             _log.info("replayed journal", spans=replayed)
         self._lake.start()
+        self._erasure.start()
         self._pipeline.start()
         listening = self._listeners.start()
         self._ready = True
@@ -114,6 +122,7 @@ class Sidecar:
         deadline = time.monotonic() + self._settings.service.shutdown_grace
         self._listeners.stop(deadline - time.monotonic())
         drained = self._pipeline.stop(max(0.0, deadline - time.monotonic()))
+        self._erasure.stop()
         self._lake.close()
         self._journal.close()
         return drained

@@ -34,9 +34,12 @@ def search(directory: Path, needles: Sequence[bytes]) -> Searched:
     for path in sorted(path for path in directory.rglob("*") if path.is_file()):
         files += 1
         is_hit = False
-        for content in _contents(path):
-            size += len(content)
-            is_hit = is_hit or any(needle in content for needle in needles)
+        try:
+            for content in _contents(path):
+                size += len(content)
+                is_hit = is_hit or any(needle in content for needle in needles)
+        except FileNotFoundError:
+            continue  # a running sidecar has replaced it
         if is_hit:
             hits.append(path)
     return Searched(files, size, tuple(hits))

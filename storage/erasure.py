@@ -8,23 +8,22 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 import duckdb
-import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from collector.model import schema as s
-from collector.model.batch import SpanBatch
 from collector.model.errors import QueryError
+from storage.erased import KEY_SCHEMA, Erased
 from storage.lake_tables import SPAN_EVENTS_SCHEMA, SPANS, SPANS_SCHEMA
 from storage.sql_views import columns_of, quote
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
+    from storage.live_erasure import LiveData
     from storage.rewrite import StoredData
 
-_KEYS: Final = (s.TRACE_ID, s.SPAN_ID)
-_KEY_SCHEMA: Final = pa.schema([(s.TRACE_ID, pa.binary()), (s.SPAN_ID, pa.binary())])
+_ROWS_AT_A_TIME: Final = 16384
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,94 +64,44 @@ def _holding(schema: pa.Schema, texts: Sequence[str]) -> Iterator[str]:
                 yield f"contains(CAST({field.name} AS VARCHAR), {text})"
 
 
-class Erased:
-    """A ``Change``: drops the rows of spans by their keys, and links to traces that are gone."""
-
-    rules: str | None = None
-
-    def __init__(self, keys: pa.Table, *, whole_traces: bool) -> None:
-        """Take trace and span ids, one row a span; ``whole_traces`` goes by the trace alone."""
-        self._is_whole = whole_traces
-        self.traces: Final[pa.Array] = pc.unique(keys.column(s.TRACE_ID))
-        self._keys = pc.unique(self._key(keys))
-
-    def __len__(self) -> int:
-        """Return how many spans were named."""
-        return len(self._keys)
-
-    def hits(self, rows: pa.Table) -> pa.ChunkedArray:
-        """Tell for each row with trace and span id whether it goes."""
-        return pc.is_in(self._key(rows), value_set=self._keys)
-
-    def spans(self, rows: pa.Table) -> pa.Table:
-        """Return the rows that stay."""
-        kept = rows.filter(pc.invert(self.hits(rows)))
-        return self._without_links(kept) if self._is_whole and kept.num_rows else kept
-
-    def events(self, rows: pa.Table) -> pa.Table:
-        """Return the rows that stay."""
-        return rows.filter(pc.invert(self.hits(rows)))
-
-    def batch(self, batch: SpanBatch) -> SpanBatch:
-        """Return the spans that stay."""
-        return SpanBatch(self.spans(batch.table))
-
-    def _key(self, rows: pa.Table) -> pa.ChunkedArray:
-        """Return one binary value a row: the trace id, with the span id behind it unless whole."""
-        traces = rows.column(s.TRACE_ID).cast(pa.binary())
-        if self._is_whole:
-            return traces
-        spans = rows.column(s.SPAN_ID).cast(pa.binary())
-        return pc.binary_join_element_wise(traces, spans, pa.scalar(b"", pa.binary()))
-
-    def _without_links(self, rows: pa.Table) -> pa.Table:
-        """Empty the ids of links into traces that are gone."""
-        links = rows.column(s.LINKS).combine_chunks()
-        each = links.flatten()
-        gone = pc.is_in(each.field(s.TRACE_ID).cast(pa.binary()), value_set=self.traces)
-        if not pc.any(gone).as_py():
-            return rows
-        kind = links.type.value_type
-        fields = [kind.field(index) for index in range(kind.num_fields)]
-        columns = [
-            pc.if_else(gone, pa.scalar(b"", field.type), each.field(field.name))
-            if field.name in _KEYS
-            else each.field(field.name)
-            for field in fields
-        ]
-        lengths = pc.list_value_length(links).fill_null(0).to_numpy()
-        offsets = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int32)
-        emptied = pa.ListArray.from_arrays(
-            pa.array(offsets),
-            pa.StructArray.from_arrays(columns, fields=fields),
-            type=links.type,
-            mask=links.is_null() if links.null_count else None,
-        )
-        place = rows.schema.get_field_index(s.LINKS)
-        return rows.set_column(place, rows.schema.field(place), emptied)
-
-
-def find(stored: StoredData, condition: Condition) -> Erased:
+def find(stored: StoredData | LiveData, condition: Condition) -> Erased:
     """Return the spans in files and journal that fit the condition, not yet erased.
 
     Raises:
         QueryError: Its SQL is wrong, or a file cannot be read; with DuckDB's words.
     """
-    found = [_KEY_SCHEMA.empty_table()]
+    found = [KEY_SCHEMA.empty_table()]
     with duckdb.connect() as connection:
+        # the journal first: what it drops meanwhile is in the files
+        for gathered in _gathered(stored.journalled()):
+            for table, rows in gathered.items():
+                connection.register("journalled", rows)
+                found.append(_select(connection, table, "journalled", condition))
         for table, files in stored.files_by_table().items():
             if files:
                 listed = ", ".join(quote(glob.escape(str(file))) for file in files)
                 source = f"read_parquet([{listed}], hive_partitioning=false, union_by_name=true)"
                 found.append(_select(connection, table, source, condition))
-        for batch in stored.journalled():
-            for table, rows in batch.items():
-                connection.register("journalled", rows)
-                found.append(_select(connection, table, "journalled", condition))
     return Erased(pa.concat_tables(found), whole_traces=condition.whole_traces)
 
 
-def affected(stored: StoredData, erased: Erased) -> dict[str, int]:
+def _gathered(batches: Iterator[dict[str, pa.Table]]) -> Iterator[dict[str, pa.Table]]:
+    """Put batches together: a query costs 10 ms, however little it is asked of."""
+    waiting: list[dict[str, pa.Table]] = []
+    for batch in batches:
+        waiting.append(batch)
+        if sum(one[SPANS].num_rows for one in waiting) >= _ROWS_AT_A_TIME:
+            yield _together(waiting)
+            waiting = []
+    if waiting:
+        yield _together(waiting)
+
+
+def _together(batches: Sequence[dict[str, pa.Table]]) -> dict[str, pa.Table]:
+    return {table: pa.concat_tables(one[table] for one in batches) for table in batches[0]}
+
+
+def affected(stored: StoredData | LiveData, erased: Erased) -> dict[str, int]:
     """Return the lake's files with rows, or links, to erase, and how many such rows."""
     rows: dict[str, int] = {}
     with duckdb.connect() as connection:
@@ -191,4 +140,4 @@ def _select(
         ).to_arrow_table()
     except duckdb.Error as error:
         raise QueryError(str(error)) from error
-    return found.cast(_KEY_SCHEMA)
+    return found.cast(KEY_SCHEMA)

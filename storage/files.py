@@ -9,7 +9,7 @@ import os
 import zlib
 from typing import TYPE_CHECKING, Final
 
-from collector.model.errors import StartupError
+from collector.model.errors import DirectoryInUse, StartupError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -120,8 +120,8 @@ class DirectoryLock:
     def __init__(self, directory: Path) -> None:
         """Create the directory if only it is missing, and lock it.
 
-        Raises ``StartupError`` naming the directory and the reason (not writable, no parent) or
-        the pid of the process that holds it.
+        Raises ``StartupError`` naming the directory and the reason (not writable, no parent), or
+        ``DirectoryInUse`` with the pid of the process that holds it.
         """
         try:
             if not directory.is_dir():
@@ -139,8 +139,8 @@ class DirectoryLock:
             os.close(self._descriptor)
             if error.errno in (errno.EAGAIN, errno.EACCES):
                 msg = f"data directory {directory}: in use by process {holder or 'unknown'}"
-            else:
-                msg = f"data directory {directory}: {cause(error)}"
+                raise DirectoryInUse(msg, int(holder) if holder.isdigit() else 0) from error
+            msg = f"data directory {directory}: {cause(error)}"
             raise StartupError(msg) from error
 
     def close(self) -> None:

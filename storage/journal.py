@@ -183,6 +183,24 @@ class Journal:
         if done:
             self._environment.reached(env.SEGMENTS_DROPPED)
 
+    def seal(self) -> list[Segment]:
+        """End the segment being written and return all there are, oldest first."""
+        with self._lock:
+            self._end_segment()
+            return list(self._closed_segments)
+
+    @contextlib.contextmanager
+    def holding(self, segment: Segment) -> Iterator[bool]:
+        """Keep a sealed segment from being dropped; tell whether it is still there.
+
+        Its file may be replaced meanwhile by one with the same batches changed; nothing is
+        journalled as long as it is held.
+        """
+        with self._lock:
+            yield segment in self._closed_segments
+            with contextlib.suppress(OSError):
+                segment.size_bytes = segment.path.stat().st_size
+
     def close(self) -> None:
         """Close the segment being written; everything written stays."""
         if self._late is not None:

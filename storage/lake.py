@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import secrets
 import threading
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Final
 
 import pyarrow as pa
@@ -15,6 +16,7 @@ import structlog
 
 from collector.model import schema as s
 from collector.model import telemetry as t
+from collector.model.batch import SpanBatch
 from collector.model.errors import StartupError, StorageUnavailable
 from storage import environment as env
 from storage.committed_rows import CommittedRows
@@ -26,14 +28,15 @@ from storage.manifest import StagedFile
 from storage.manifest_recovery import STAGING, Opened, open_manifest, set_file_aside
 from storage.parquet import Facts, ParquetWriter, rules_of
 from storage.repeating import Repeating
+from storage.rewrite import LakeFiles
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
-    from collector.model.batch import SpanBatch
     from collector.model.telemetry import Telemetry
     from config.exporters import LakeSettings
+    from storage.erased import Erased
     from storage.manifest_text import FileEntry
 
 _log = structlog.get_logger()
@@ -71,6 +74,7 @@ class Lake:
         self._lock = threading.Lock()
         self._flushing = threading.Lock()
         self._buffer: list[pa.Table] = []
+        self._forgotten: list[tuple[int, Erased]] = []
         self._pending_spans = self._pending_bytes = 0
         self._has_failed = False
         self._is_trimmed = True
@@ -127,6 +131,7 @@ class Lake:
     def append(self, batch: SpanBatch, settled_through: int) -> None:
         """Take kept rows for the next flush; see ``SpanStore``. Rows must come from the journal."""
         with self._lock:
+            batch = self._remembered(batch)
             if len(batch):
                 self._buffer.append(batch.table)
                 self._pending_spans += len(batch)
@@ -134,6 +139,30 @@ class Lake:
             self._settled = max(self._settled, settled_through)
         if self._pending_bytes >= self._settings.flush_bytes and not self._has_failed:
             self._flusher.wake()
+
+    def forget(self, erased: Erased, through: int) -> int:
+        """Drop spans from what waits for a flush, and later from what comes.
+
+        That lasts until every batch up to ``through`` is settled: samplers may hold some of them.
+        Returns how many spans were dropped at once.
+        """
+        with self._flushing, self._lock:
+            self._forgotten.append((through, erased))
+            before = self._pending_spans
+            buffered, self._buffer = self._buffer, []
+            self._pending_spans = self._pending_bytes = 0
+            for table in buffered:
+                kept = self._remembered(SpanBatch(table)).table
+                self._buffer.append(kept)
+                self._pending_spans += kept.num_rows
+                self._pending_bytes += kept.get_total_buffer_size()
+            return before - self._pending_spans
+
+    @contextmanager
+    def rewriting(self) -> Iterator[LakeFiles]:
+        """Hold off expiry and merges, and give the files to be rewritten; flushes go on."""
+        with self._maintenance.paused() as replaced:
+            yield LakeFiles(self._directory, self._manifest, replaced, self._environment)
 
     def check_capacity(self) -> None:
         """Raise ``StorageUnavailable`` when ``max_pending_bytes`` wait to be flushed."""
@@ -186,6 +215,18 @@ class Lake:
     def maintain(self) -> None:
         """Expire, compact and unlink now, as the background thread does from time to time."""
         self._maintenance.run()
+
+    def _remembered(self, batch: SpanBatch) -> SpanBatch:
+        """Return the batch without spans that are to be forgotten."""
+        if not self._forgotten:
+            return batch
+        settled = self.settled_through
+        self._forgotten = [one for one in self._forgotten if one[0] > settled]
+        before = len(batch)
+        for _, erased in self._forgotten:  # over erasures
+            batch = erased.batch(batch)
+        self._telemetry.add(t.DROPPED_SPANS, before - len(batch), "erased")
+        return batch
 
     def _open(self) -> Opened:
         try:

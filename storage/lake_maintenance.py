@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import secrets
 import threading
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Final
 
 import pyarrow as pa
@@ -21,6 +22,7 @@ from storage.replaced_files import ReplacedFiles
 from storage.retention import expired_files
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
     from collector.model.telemetry import Telemetry
@@ -57,6 +59,7 @@ class Maintenance:
         self._last_flush: dict[str, float] = {}
         self._running = threading.Lock()
         self._is_stopping = threading.Event()
+        self._is_asked = threading.Event()
         self._has_failed = False
 
     def note_flush(self, partition: str) -> None:
@@ -74,6 +77,14 @@ class Maintenance:
             on_start=_lower_priority,
             is_stopping=self._is_stopping,
         )
+
+    @contextmanager
+    def paused(self) -> Iterator[ReplacedFiles]:
+        """Let nothing of this run meanwhile; what is replaced instead goes to what is yielded."""
+        self._is_asked.set()  # under load there is always something more to merge
+        with self._running:
+            self._is_asked.clear()
+            yield self.replaced
 
     def run(self) -> None:
         """Expire, merge until there is nothing to merge, unlink; a full disk ends it quietly."""
@@ -116,7 +127,7 @@ class Maintenance:
     def _compact(self) -> None:
         while merges := self._plan():
             for merge in merges:  # over hours
-                if self._is_stopping.is_set():
+                if self._is_stopping.is_set() or self._is_asked.is_set():
                     return
                 self._merge(merge)
         pa.default_memory_pool().release_unused()

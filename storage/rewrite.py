@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Final, Protocol
 
 import pyarrow as pa
 import pyarrow.compute as pc
+import pyarrow.parquet as pq
 
 from collector.model.errors import ClearspanError, StartupError
 from collector.model.schema import BATCH_SEQ, EVENTS, SPAN_SCHEMA
@@ -26,11 +27,11 @@ from storage.journal_segment import Segment, scan
 from storage.lake_tables import SPAN_EVENTS, SPANS, TABLES, TIME_COLUMN, events_of
 from storage.manifest import MANIFEST, StagedFile
 from storage.manifest_recovery import QUARANTINE, STAGING, open_manifest
-from storage.parquet import Facts, ParquetWriter
+from storage.parquet import UNREADABLE, Facts, ParquetWriter
 from storage.replaced_files import ReplacedFiles
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator, Sequence
     from pathlib import Path
     from typing import Self
 
@@ -108,6 +109,26 @@ class LakeFiles:
             raise ClearspanError(f"{self._lake / entry.path} is damaged") from error
         except OSError as error:
             raise ClearspanError(f"{self._lake / entry.path}: {cause(error)}") from error
+
+    def columns(self, entry: FileEntry, names: Sequence[str]) -> Iterator[pa.Table]:
+        """Yield these columns of a file's rows; raises as ``pieces`` does."""
+        path = self._lake / entry.path
+        try:
+            with pq.ParquetFile(path) as file:
+                for piece in file.iter_batches(_ROWS_AT_A_TIME, columns=names, use_threads=False):
+                    yield pa.Table.from_batches([piece])
+        except UNREADABLE as error:
+            raise ClearspanError(f"{path}: {cause(error)}") from error
+
+    @property
+    def waiting(self) -> list[str]:
+        """Files that were replaced and are still there for queries that read them."""
+        return self._replaced.waiting
+
+    def unlink_now(self, paths: Sequence[str]) -> None:
+        """Unlink replaced files before their time."""
+        self._replaced.hurry(paths)
+        self._replaced.unlink_due()
 
     def rewrite_file(self, entry: FileEntry, change: Change) -> Rows:
         """Put a new file in the place of this one, or nothing if no row is left.

@@ -6,7 +6,8 @@ import hashlib
 import json
 import re
 import sys
-from dataclasses import dataclass, field
+import time
+from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -16,22 +17,25 @@ import pyarrow.compute as pc
 from collector.cli.progress import progress, wait_visibly
 from collector.logs import configure_logging
 from collector.metrics.telemetry import PrometheusTelemetry
-from collector.model.errors import ClearspanError, ConfigError
+from collector.model.errors import ClearspanError, ConfigError, DirectoryInUse, StartupError
 from config.loader import load_settings
 from processors.redaction import tokens_of
 from storage.byte_search import search
 from storage.erasure import Condition, affected, find
+from storage.files import cause
+from storage.live_erasure import LiveData, read_answer
 from storage.rewrite import StoredData
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from config.settings import RedactionSettings
-    from storage.erasure import Erased
+    from storage.erased import Erased
 
 _TRACE_ID: Final = re.compile(r"[0-9a-fA-F]{32}")
 # Searching is one pass over all bytes for each needle.
 _MOST_NEEDLES: Final = 64
+_POLL_S: Final = 0.2
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +81,7 @@ class _Receipt:
     events: int = 0
     traces: int = 0
     journalled_spans: int = 0
+    pending_spans: int = 0
     files_rewritten: int = 0
     segments_rewritten: int = 0
     rows_that_stay: int = 0
@@ -113,25 +118,52 @@ def erase(  # noqa: PLR0913 - the verb's options
     settings = load_settings(files, overrides, environ)
     configure_logging(settings.service.telemetry.logs)
     condition = wanted.condition(settings.processors.redaction)
-    lake = settings.exporters.lake
-    grace_s = 0.0 if no_grace else lake.unlink_grace
-    with StoredData(Path(lake.path), grace_s, PrometheusTelemetry()) as stored:
-        erased = find(stored, condition)
-        receipt = _Receipt(wanted.digest, _now(), traces=len(erased.traces))
-        rows = affected(stored, erased)
-        if not yes:
-            _foretell(erased, rows)
-            return True
-        _rewrite(stored, erased, rows, receipt)
+    path = Path(settings.exporters.lake.path)
+    grace_s = 0.0 if no_grace else settings.exporters.lake.unlink_grace
+    receipt = _Receipt(wanted.digest, _now())
+    try:
+        with StoredData(path, grace_s, PrometheusTelemetry()) as stored:
+            erased = find(stored, condition)
+            if not yes:
+                return _foretell(erased, affected(stored, erased))
+            _rewrite(stored, erased, affected(stored, erased), receipt)
+            if delete_quarantined:
+                stored.delete_quarantined()
+            left = stored.unlink_replaced(wait_visibly)
+            receipt.problems += [f"{path} could not be deleted" for path in left]
+            receipt.still_found = len(find(stored, condition))
+    except DirectoryInUse as error:
         if delete_quarantined:
-            stored.delete_quarantined()
-        left = stored.unlink_replaced(wait_visibly)
-        receipt.problems += [f"{path} could not be deleted" for path in left]
-        receipt.still_found = len(find(stored, condition))
-        _search(Path(lake.path), condition, erased, receipt)
+            raise StartupError(f"--delete-quarantined: {error}") from error
+        live = LiveData(path)
+        erased = find(live, condition)
+        if not yes:
+            return _foretell(erased, affected(live, erased))
+        _ask(live, erased, error.pid, receipt, no_grace=no_grace)
+        receipt.still_found = len(find(live, condition))
+    receipt.traces = len(erased.traces)
+    _search(path, condition, erased, receipt)
     receipt.finished = _now()
     _show(receipt)
     return receipt.is_clean
+
+
+def _ask(live: LiveData, erased: Erased, pid: int, receipt: _Receipt, *, no_grace: bool) -> None:
+    """Have the sidecar erase; raises ``ClearspanError`` when it ends before it answers."""
+    try:
+        path = live.ask(erased, no_grace=no_grace)
+    except OSError as error:
+        raise StartupError(f"the sidecar cannot be asked: {cause(error)}") from error
+    with progress(f"process {pid} erases, and waits for queries that read the old files"):
+        while (answer := read_answer(path)) is None:
+            if not Path(f"/proc/{pid}").exists():
+                raise StartupError(
+                    f"process {pid} ended before it answered; its next start goes on with it, or "
+                    "run this again"
+                )
+            time.sleep(_POLL_S)
+    for name, value in asdict(answer).items():
+        setattr(receipt, name, value)
 
 
 def _rewrite(stored: StoredData, erased: Erased, rows: dict[str, int], receipt: _Receipt) -> None:
@@ -183,12 +215,14 @@ def _search(directory: Path, condition: Condition, erased: Erased, receipt: _Rec
     receipt.hits = [str(path.relative_to(directory)) for path in found.hits]
 
 
-def _foretell(erased: Erased, rows: dict[str, int]) -> None:
+def _foretell(erased: Erased, rows: dict[str, int]) -> bool:
+    """Say what would be erased; nothing is wrong with that."""
     sys.stdout.write(
         f"{len(erased.traces):,} traces, {sum(rows.values()):,} rows in {len(rows):,} files of the "
         "lake would be erased, and what the journal holds of them\n"
         "nothing was changed: say --yes to erase\n"
     )
+    return True
 
 
 def _show(receipt: _Receipt) -> None:

@@ -18,6 +18,15 @@ class StartupError(ClearspanError):
     """A resource needed at start is not to be had (port, directory); exit code 2."""
 
 
+class DirectoryInUse(StartupError):
+    """Another process writes to the data directory; ``pid`` is 0 when it did not say which."""
+
+    def __init__(self, message: str, pid: int) -> None:
+        """Keep the message and who holds the directory."""
+        super().__init__(message)
+        self.pid = pid
+
+
 class QueryError(ClearspanError):
     """A query cannot be answered: wrong SQL or no lake. The text is for whoever wrote the query."""
 

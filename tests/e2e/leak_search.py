@@ -54,13 +54,16 @@ def find_any(needles: dict[str, bytes], root: Path, texts: dict[str, bytes]) -> 
 
 def _contents(root: Path) -> Iterator[tuple[str, bytes]]:
     for path in sorted(path for path in root.rglob("*") if path.is_file()):
-        data = path.read_bytes()
+        try:
+            data = path.read_bytes()
+        except FileNotFoundError:
+            continue  # a running sidecar removed it
         where = str(path.relative_to(root))
         yield where, data + where.encode()
         for codec, signature in _SIGNATURES.items():
             yield f"{where} ({codec})", b"".join(_decompressed(data, codec, signature))
         if path.suffix == ".parquet":
-            yield f"{where} (values)", _values(path)
+            yield f"{where} (values)", _values(data)
         if path.suffix == ".wal":
             yield f"{where} (frames)", b"".join(_frames(path, data))
 
@@ -78,8 +81,11 @@ def _decompressed(data: bytes, codec: str, signature: bytes) -> Iterator[bytes]:
         start = data.find(signature, start + 1)
 
 
-def _values(path: Path) -> bytes:
-    table = pq.read_table(path, partitioning=None)
+def _values(data: bytes) -> bytes:
+    try:
+        table = pq.read_table(pa.BufferReader(data))
+    except pa.ArrowInvalid:
+        return b""  # not written to its end yet: its pages are searched as they are
     sink = pa.BufferOutputStream()
     with pa.ipc.new_stream(sink, table.schema) as writer:
         writer.write_table(table)

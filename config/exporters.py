@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from pydantic import Field
+from typing import Annotated, Literal
+
+from pydantic import BeforeValidator, Field
 
 from config.base import Settings
-from config.types import ByteSize, Duration, Endpoint
+from config.types import ByteSize, Duration, Endpoint, parse_column
 
 
 class RetentionSettings(Settings):
@@ -42,6 +44,23 @@ class JournalSettings(Settings):
     )
 
 
+class PromotedAttribute(Settings):
+    """An attribute that is a column of `spans` as well."""
+
+    key: str = Field(min_length=1, description="Name of the attribute, like `tenant.id`.")
+    column: Annotated[str, BeforeValidator(parse_column)] = Field(
+        description="Name of the column: lower-case letters, digits and underscores.",
+    )
+    type: Literal["string", "int", "double", "bool"] = Field(
+        "string",
+        description="Type of the column; a value that does not read as it is null there.",
+    )
+    source: Literal["span", "resource"] = Field(
+        "span",
+        description="Whose attribute it is: the span's or its resource's.",
+    )
+
+
 class LakeSettings(Settings):
     """Clean spans as Parquet files and a manifest."""
 
@@ -70,6 +89,13 @@ class LakeSettings(Settings):
     journal: JournalSettings = Field(
         default_factory=JournalSettings,
         description="The write-ahead journal.",
+    )
+    promote: tuple[PromotedAttribute, ...] = Field(
+        (),
+        max_length=64,
+        description="Attributes that get a column of their own in `spans`, as fast to filter as "
+        "the schema's own columns. Files of before answer from the attributes until they are "
+        "rewritten, one by one in the background.",
     )
     compaction: CompactionSettings = Field(
         default_factory=CompactionSettings,

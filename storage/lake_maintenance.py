@@ -134,7 +134,7 @@ class Maintenance:
 
     def _merge(self, merge: Merge) -> None:
         state = self._manifest.state
-        facts = merged_facts(merge, state.source_id, state.settled_through)
+        facts = merged_facts(merge, state)
         path = self._directory / STAGING / f"{secrets.token_hex(8)}.parquet"
         inputs = {entry.path for entry in merge.inputs}
         try:

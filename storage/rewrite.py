@@ -35,6 +35,7 @@ if TYPE_CHECKING:
 
     from collector.model.batch import SpanBatch
     from collector.model.telemetry import Telemetry
+    from storage.layout import Layout
     from storage.manifest_text import FileEntry
 
 # A batch costs 3 ms whatever its size; at 1.5 kB a row this is 12 MiB.
@@ -115,6 +116,11 @@ class StoredData:
         return sorted(files, key=lambda entry: (entry.min_start_us, entry.path))
 
     @property
+    def layout(self) -> Layout:
+        """The promoted columns of files that are written now: the lake's, as last configured."""
+        return self._manifest.state.layout
+
+    @property
     def segments(self) -> tuple[Segment, ...]:
         """The journal's segments, oldest first."""
         return self._segments
@@ -189,7 +195,7 @@ class StoredData:
         rules = entry.rules if change.rules is None else change.rules
         staging = self._lake / STAGING / f"{secrets.token_hex(8)}.parquet"
         try:
-            writer = ParquetWriter(staging, entry.table, entry.rows)
+            writer = ParquetWriter(staging, entry.table, entry.rows, self.layout)
             try:
                 write_grouped(kept, writer)
                 size = writer.close(self._facts(entry, rules, kept.rows))
@@ -260,6 +266,7 @@ class StoredData:
             settled_before=state.settled_through,
             replaces=(entry.path,),
             rules=rules,
+            promoted=state.layout.of_table(entry.table).columns,
         )
 
 

@@ -106,7 +106,11 @@ def render(state: ManifestState, now_s: float) -> bytes:
         separators=(",", ":"),
     )
     files = ",".join(entry.text for entry in state.files.values())
-    body = f'{head[:-1]},"files":[{files}]'.encode()
+    return seal(f'{head[:-1]},"files":[{files}]'.encode())
+
+
+def seal(body: bytes) -> bytes:
+    """Return the manifest of a JSON object without its closing brace: with checksum and brace."""
     return body + f'{_CHECKSUM}{zlib.crc32(body):08x}"}}\n'.encode()
 
 

@@ -6,9 +6,8 @@ at and the next one goes on behind it. Readers see a file's old rows or its new 
 
 from __future__ import annotations
 
-import secrets
 import time
-from dataclasses import dataclass
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Final, Protocol
 
 import pyarrow as pa
@@ -16,16 +15,16 @@ import pyarrow as pa
 from collector.model.errors import ClearspanError, StartupError
 from collector.model.schema import EVENTS, SPAN_SCHEMA
 from storage import environment as env
-from storage.compaction import DamagedInputError, pieces_of, write_grouped
+from storage.compaction import DamagedInputError, pieces_of
 from storage.environment import Environment
+from storage.file_rewriter import FileRewriter, Rows
 from storage.files import DirectoryLock, cause, list_directory, replace_file, sync_directory
 from storage.journal_frame import FrameError, decode, encode, fingerprint
 from storage.journal_recovery import recover
 from storage.journal_segment import Segment, scan
 from storage.lake_tables import SPAN_EVENTS, SPANS, TABLES, events_of
-from storage.manifest import MANIFEST, StagedFile
-from storage.manifest_recovery import QUARANTINE, STAGING, open_manifest
-from storage.parquet import Facts, ParquetWriter
+from storage.manifest import MANIFEST
+from storage.manifest_recovery import QUARANTINE, open_manifest
 from storage.replaced_files import ReplacedFiles
 
 if TYPE_CHECKING:
@@ -56,14 +55,6 @@ class Change(Protocol):
 
     def batch(self, batch: SpanBatch) -> SpanBatch:
         """Return journalled rows as they shall be."""
-
-
-@dataclass(frozen=True, slots=True)
-class Rows:
-    """How many rows there were and are."""
-
-    before: int
-    after: int
 
 
 class StoredData:
@@ -100,6 +91,9 @@ class StoredData:
         self._manifest = opened.manifest
         self._replaced = ReplacedFiles(self._lake, opened.manifest, grace_s, self._environment)
         self._replaced.add(opened.replaced)
+        self._rewriter = FileRewriter(
+            self._lake, opened.manifest, self._replaced, self._environment
+        )
 
     def __enter__(self) -> Self:
         """Return itself."""
@@ -138,12 +132,8 @@ class StoredData:
 
     def pieces(self, entry: FileEntry) -> Iterator[pa.Table]:
         """Yield a file's rows; raises ``ClearspanError`` naming it when it cannot be read."""
-        try:
+        with self._blaming(entry):
             yield from pieces_of(self._lake, entry, _ROWS_AT_A_TIME)
-        except DamagedInputError as error:
-            raise ClearspanError(f"{self._lake / entry.path} is damaged") from error
-        except OSError as error:
-            raise ClearspanError(f"{self._lake / entry.path}: {cause(error)}") from error
 
     def batches(self, segment: Segment) -> Iterator[tuple[int, SpanBatch]]:
         """Yield number and rows of each of a segment's batches that are not settled.
@@ -191,30 +181,9 @@ class StoredData:
         Raises ``ClearspanError`` naming the file; then it stays as it was.
         """
         apply = change.spans if entry.table == SPANS else change.events
-        kept = _Kept(apply, self.pieces(entry))
         rules = entry.rules if change.rules is None else change.rules
-        staging = self._lake / STAGING / f"{secrets.token_hex(8)}.parquet"
-        try:
-            writer = ParquetWriter(staging, entry.table, entry.rows, self.layout)
-            try:
-                write_grouped(kept, writer)
-                size = writer.close(self._facts(entry, rules, kept.rows))
-            except BaseException:
-                writer.abort()
-                raise
-            staged = []
-            if kept.rows:
-                facts = self._facts(entry, rules, kept.rows)
-                staged = [StagedFile(staging, entry.table, entry.partition, size, facts)]
-            else:
-                staging.unlink()
-            self._environment.reached(env.REWRITE_WRITTEN)
-            if self._manifest.commit(add=staged, remove={entry.path}):
-                self._replaced.add([entry.path])
-        except (OSError, pa.ArrowException) as error:
-            raise ClearspanError(f"{self._lake / entry.path}: {cause(error)}") from error
-        self._environment.reached(env.REWRITE_COMMITTED)
-        return Rows(entry.rows, kept.rows)
+        with self._blaming(entry):
+            return self._rewriter.rewrite(entry, apply, rules, _ROWS_AT_A_TIME)
 
     def rewrite_segment(self, segment: Segment, change: Change) -> Rows:
         """Put the segment's changed, not yet settled batches in its place, in one step.
@@ -254,33 +223,11 @@ class StoredData:
         self._replaced.unlink_due()
         return self._replaced.waiting
 
-    def _facts(self, entry: FileEntry, rules: str, rows: int) -> Facts:
-        state = self._manifest.state
-        return Facts(
-            source_id=state.source_id,
-            rows=rows,
-            min_start_us=entry.min_start_us,
-            max_start_us=entry.max_start_us,
-            min_seq=entry.min_seq,
-            max_seq=entry.max_seq,
-            settled_before=state.settled_through,
-            replaces=(entry.path,),
-            rules=rules,
-            promoted=state.layout.of_table(entry.table).columns,
-        )
-
-
-class _Kept:
-    """What is left of a file's pieces; iterable once."""
-
-    def __init__(self, apply: Callable[[pa.Table], pa.Table], pieces: Iterator[pa.Table]) -> None:
-        self._apply = apply
-        self._pieces = pieces
-        self.rows = 0
-
-    def __iter__(self) -> Iterator[pa.Table]:
-        for piece in self._pieces:
-            changed = self._apply(piece)
-            if changed.num_rows:
-                self.rows += changed.num_rows
-                yield changed
+    @contextmanager
+    def _blaming(self, entry: FileEntry) -> Iterator[None]:
+        try:
+            yield
+        except DamagedInputError as error:
+            raise ClearspanError(f"{self._lake / entry.path} is damaged") from error
+        except (OSError, pa.ArrowException) as error:
+            raise ClearspanError(f"{self._lake / entry.path}: {cause(error)}") from error

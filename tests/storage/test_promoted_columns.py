@@ -11,6 +11,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from collector.model import schema as s
+from config.rules import OTEL_TRACES_NAMES
 from storage import manifest_text
 from storage.backup import backup
 from storage.erasure import Condition, affected, find
@@ -20,7 +21,9 @@ from storage.manifest import MANIFEST, MANIFEST_COPY
 from storage.manifest_text import parse, render
 from storage.repair import repair
 from storage.rewrite import StoredData
-from storage.sql import connect, print_setup, run_query
+from storage.sql import connect, print_setup, refresh, run_query
+from storage.sql_lakes import find_lakes
+from storage.sql_vocabulary import read_vocabulary
 from storage.verify import verify
 from tests.storage.promoting import batch_with, promoting, query, write
 from tests.storage.recording import RecordingTelemetry
@@ -136,6 +139,35 @@ def test_every_face_of_sql_shows_them(tmp_path: Path) -> None:
         write(data, settings, batch_with([[("tenant.id", "b")]] * 2, seed=2))
         plain.execute(next(part for part in setup.split(";\n") if "SET VARIABLE" in part))
         assert plain.sql("SELECT count(*) FROM spans WHERE \"order\" = 'b'").fetchall() == [(9,)]
+
+
+def test_an_open_session_sees_a_column_that_is_added(tmp_path: Path) -> None:
+    """Scenario: the sidecar starts with another configuration while a shell is open.
+
+    Guarantee: the next refresh has the column, for completion too; taken away, it is gone.
+    """
+    data = tmp_path / "data"
+    write(data, lake_settings(), batch_with([[("tenant.id", "a")]] * 5))
+    lakes = find_lakes(data)
+    with connect(data) as connection:
+        assert "tenant" not in read_vocabulary(connection).tables["spans"]
+        write(data, promoting(TENANT), batch_with([[("tenant.id", "a")]] * 2, seed=1))
+        refresh(connection, lakes)
+        assert read_vocabulary(connection).tables["spans"]["tenant"] == "VARCHAR"
+        found = connection.sql("SELECT count(*) FROM spans WHERE tenant = 'a'").fetchall()
+        assert found == [(7,)]
+        write(data, lake_settings())
+        refresh(connection, lakes)
+        assert "tenant" not in read_vocabulary(connection).tables["otel_traces"]
+
+
+def test_the_names_that_are_taken(tmp_path: Path) -> None:
+    """What the configuration refuses are the view's columns as SQL compares them."""
+    write(tmp_path, lake_settings())
+    names = {
+        name.lower() for name in values(tmp_path, "SELECT column_name FROM (DESCRIBE otel_traces)")
+    }
+    assert {name for name in names if "." not in name} == OTEL_TRACES_NAMES
 
 
 def test_a_new_file_is_not_asked_for_its_attributes(tmp_path: Path) -> None:

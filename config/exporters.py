@@ -10,12 +10,26 @@ from config.base import Settings
 from config.types import ByteSize, Duration, Endpoint, parse_column
 
 
+class ServiceRetention(Settings):
+    """How long the spans of one service are kept."""
+
+    service: str = Field(min_length=1, description="Its `service.name`.")
+    max_age: Duration = Field(
+        description="Its spans in whole hours older than this are deleted; 0 keeps them for ever.",
+    )
+
+
 class RetentionSettings(Settings):
     """How long, and how much, the lake keeps."""
 
     max_age: Duration = Field(
         7 * 86400.0,
         description="Whole hours of spans older than this are deleted; 0 keeps them for ever.",
+    )
+    services: tuple[ServiceRetention, ...] = Field(
+        (),
+        description="Services with an age of their own, shorter or longer than `max_age`. Files "
+        "are rewritten without their spans when its time comes.",
     )
     max_bytes: ByteSize = Field(
         4 * 2**30,

@@ -21,7 +21,7 @@ PROCESSORS: Final = ("redaction", "cost", "probabilistic_sampler", "tail_samplin
 _PIPELINE: Final[Path] = ("service", "pipelines", "traces")
 _TAIL: Final[Path] = ("processors", "tail_sampling")
 
-_PROMOTE: Final[Path] = ("exporters", "lake", "promote")
+_LAKE: Final[Path] = ("exporters", "lake")
 _PROMOTED_FROM: Final = {"span": ATTRIBUTES, "resource": RESOURCE_ATTRIBUTES}
 OTEL_TRACES_NAMES: Final = frozenset(
     {
@@ -70,6 +70,8 @@ def _named_once(settings: ClearspanSettings) -> Iterator[Report]:
     }
     for key, names in lists.items():
         yield from _repeated((*_PIPELINE, key), names, ())
+    services = [one.service for one in settings.exporters.lake.retention.services]
+    yield from _repeated((*_LAKE, "retention", "services"), services, ("service",))
     policies = [policy.name for policy in settings.processors.tail_sampling.policies]
     yield from _repeated((*_TAIL, "policies"), policies, ("name",))
 
@@ -115,7 +117,7 @@ def _promoted_columns(settings: ClearspanSettings) -> Iterator[Report]:
     seen: dict[tuple[str, str], str] = {}
     columns: dict[str, int] = {}
     for at, one in enumerate(settings.exporters.lake.promote):
-        path = (*_PROMOTE, at)
+        path = (*_LAKE, "promote", at)
         source = (_PROMOTED_FROM[one.source], one.key)
         if one.column in columns:
             yield (*path, "column"), f"named twice, first at [{columns[one.column]}]"

@@ -158,6 +158,13 @@ _EXACT = {
         "exporters: {lake: {promote: [{key: http.method, column: x}]}}\n",
         "c.yaml:1:36: exporters.lake.promote[0].key: is the column http_request_method already",
     ),
+    "service's age twice": (
+        (
+            "exporters: {lake: {retention: {services: [{service: a, max_age: 1d}, "
+            "{service: a, max_age: 2d}]}}}\n"
+        ),
+        "c.yaml:1:80: exporters.lake.retention.services[1].service: named twice, first at [0]",
+    ),
     "redaction is not first": (
         "service: {pipelines: {traces: {processors: [cost, redaction]}}}\n",
         (

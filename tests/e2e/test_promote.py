@@ -21,8 +21,12 @@ PROMOTE = (
 def request(number: int) -> bytes:
     """Return a span with a number, and an e-mail address in its note."""
     message = ExportTraceServiceRequest()
-    span = message.resource_spans.add().scope_spans.add().spans.add(
-        trace_id=bytes([number] * 16), span_id=bytes([number] * 8), start_time_unix_nano=10**18
+    span = (
+        message.resource_spans.add()
+        .scope_spans.add()
+        .spans.add(
+            trace_id=bytes([number] * 16), span_id=bytes([number] * 8), start_time_unix_nano=10**18
+        )
     )
     span.attributes.add(key="note").value.string_value = f"ask ann{number}@example.com"
     span.attributes.add(key="retries").value.int_value = number

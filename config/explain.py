@@ -32,6 +32,7 @@ _WORDS: Final[Mapping[str, str]] = {
     "less_than": "must be less than {lt:g}",
     "less_than_equal": "must be at most {le:g}",
     "too_short": "needs at least {min_length} of them",
+    "too_long": "takes at most {max_length} of them",
     "string_too_short": "must not be empty",
     "value_error": "{error}",
 }

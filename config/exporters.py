@@ -2,12 +2,21 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import BeforeValidator, Field
 
 from config.base import Settings
-from config.types import ByteSize, Duration, Endpoint
+from config.types import ByteSize, Duration, Endpoint, parse_column
+
+
+class ServiceRetention(Settings):
+    """How long the spans of one service are kept."""
+
+    service: str = Field(min_length=1, description="Its `service.name`.")
+    max_age: Duration = Field(
+        description="Its spans in whole hours older than this are deleted; 0 keeps them for ever.",
+    )
 
 
 class RetentionSettings(Settings):
@@ -16,6 +25,11 @@ class RetentionSettings(Settings):
     max_age: Duration = Field(
         7 * 86400.0,
         description="Whole hours of spans older than this are deleted; 0 keeps them for ever.",
+    )
+    services: tuple[ServiceRetention, ...] = Field(
+        (),
+        description="Services with an age of their own, shorter or longer than `max_age`. Files "
+        "are rewritten without their spans when its time comes.",
     )
     max_bytes: ByteSize = Field(
         4 * 2**30,
@@ -55,6 +69,23 @@ class JournalSettings(Settings):
     )
 
 
+class PromotedAttribute(Settings):
+    """An attribute that is a column of `spans` as well."""
+
+    key: str = Field(min_length=1, description="Name of the attribute, like `tenant.id`.")
+    column: Annotated[str, BeforeValidator(parse_column)] = Field(
+        description="Name of the column: lower-case letters, digits and underscores.",
+    )
+    type: Literal["string", "int", "double", "bool"] = Field(
+        "string",
+        description="Type of the column; a value that does not read as it is null there.",
+    )
+    source: Literal["span", "resource"] = Field(
+        "span",
+        description="Whose attribute it is: the span's or its resource's.",
+    )
+
+
 class LakeSettings(Settings):
     """Clean spans as Parquet files and a manifest."""
 
@@ -83,6 +114,13 @@ class LakeSettings(Settings):
     journal: JournalSettings = Field(
         default_factory=JournalSettings,
         description="The write-ahead journal.",
+    )
+    promote: tuple[PromotedAttribute, ...] = Field(
+        (),
+        max_length=64,
+        description="Attributes that get a column of their own in `spans`, as fast to filter as "
+        "the schema's own columns. Files of before answer from the attributes until they are "
+        "rewritten, one by one in the background.",
     )
     compaction: CompactionSettings = Field(
         default_factory=CompactionSettings,

@@ -16,7 +16,7 @@ from pydantic import SecretStr
 from config.rendering import to_yaml, written
 from config.settings import ClearspanSettings
 from config.shape import is_model, kinds, options, peel
-from config.types import parse_duration, parse_endpoint, parse_size
+from config.types import parse_column, parse_duration, parse_endpoint, parse_size
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -98,7 +98,10 @@ def _sections(model: type[BaseModel], path: str) -> Iterator[str]:
         elif get_origin(target) is dict and hasattr(get_args(target)[1], "short_form"):
             yield from _sections(get_args(target)[1], f"{below}.ENTITY")
         elif get_origin(target) is tuple:
-            for kind, member in kinds(peel(get_args(target)[0])).items():
+            one = peel(get_args(target)[0])
+            if is_model(one):
+                yield from _sections(one, f"{below}[]")
+            for kind, member in kinds(one).items():
                 # sub-policies are the same kinds again; the first list has told them all
                 if not path.endswith(".and"):
                     yield from _sections(member, f"{below}[type: {kind}]")
@@ -119,6 +122,7 @@ def _type(info: FieldInfo) -> str:
         (parse_duration, "duration"),
         (parse_size, "size"),
         (parse_endpoint, "endpoint"),
+        (parse_column, "column name"),
     ):
         if parser in validators:
             return words
@@ -127,7 +131,9 @@ def _type(info: FieldInfo) -> str:
 
 def _escaped(info: FieldInfo) -> str:
     """Return the description as Markdown: `<ENTITY>` outside code is not HTML."""
-    return str(info.description).replace("<", "\\<")
+    parts = str(info.description).split("`")
+    parts[::2] = [text.replace("<", "\\<") for text in parts[::2]]
+    return "`".join(parts)
 
 
 def _words(target: Any) -> str:
@@ -139,8 +145,8 @@ def _words(target: Any) -> str:
         return f"{_words(peel(options(target)[short].annotation))} or a map of options"
     if get_origin(target) is dict:
         return f"map to {_words(peel(get_args(target)[1]))}"
-    if kinds(target):
-        return "policies"
+    if kinds(target) or is_model(target):
+        return "policies" if kinds(target) else "maps of options"
     names = {str: "text", SecretStr: "secret text", bool: "true or false", int: "whole number"}
     return names.get(target, "number")
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final, TypeAlias
 
+from collector.model.schema import ATTRIBUTES, PROMOTIONS, RESOURCE_ATTRIBUTES, SPAN_SCHEMA
 from config.sampling import AndPolicy, CostPolicy, LatencyPolicy
 from config.shape import REFERENCE
 from config.tree import Path, nearest
@@ -19,6 +20,19 @@ PROCESSORS: Final = ("redaction", "cost", "probabilistic_sampler", "tail_samplin
 
 _PIPELINE: Final[Path] = ("service", "pipelines", "traces")
 _TAIL: Final[Path] = ("processors", "tail_sampling")
+
+_LAKE: Final[Path] = ("exporters", "lake")
+_PROMOTED_FROM: Final = {"span": ATTRIBUTES, "resource": RESOURCE_ATTRIBUTES}
+OTEL_TRACES_NAMES: Final = frozenset(
+    {
+        "timestamp", "traceid", "spanid", "parentspanid", "tracestate", "spanname", "spankind",
+        "servicename", "resourceattributes", "scopename", "scopeversion", "spanattributes",
+        "duration", "statuscode", "statusmessage",
+    }
+)  # fmt: skip
+"""Columns of the view ``otel_traces`` in lower case, as SQL compares them."""
+# hour directories, which some engines read as columns, and what DuckDB adds to a file's own
+_PLACES: Final = frozenset({"date", "hour", "filename", "file_index", "file_row_number"})
 
 Report: TypeAlias = tuple[Path, str]
 
@@ -56,6 +70,8 @@ def _named_once(settings: ClearspanSettings) -> Iterator[Report]:
     }
     for key, names in lists.items():
         yield from _repeated((*_PIPELINE, key), names, ())
+    services = [one.service for one in settings.exporters.lake.retention.services]
+    yield from _repeated((*_LAKE, "retention", "services"), services, ("service",))
     policies = [policy.name for policy in settings.processors.tail_sampling.policies]
     yield from _repeated((*_TAIL, "policies"), policies, ("name",))
 
@@ -93,6 +109,30 @@ def _latency_bounds(settings: ClearspanSettings) -> Iterator[Report]:
             if 0 < bounds.upper_threshold_ms <= bounds.threshold_ms:
                 path = (*_TAIL, "policies", at, "latency", "upper_threshold_ms")
                 yield path, "must be more than threshold_ms, or 0 for no upper bound"
+
+
+def _promoted_columns(settings: ClearspanSettings) -> Iterator[Report]:
+    """A promoted column stands for one attribute, and no other column has its name."""
+    of_key = {(p.source, key): p.column for p in PROMOTIONS for key in p.keys}
+    seen: dict[tuple[str, str], str] = {}
+    columns: dict[str, int] = {}
+    for at, one in enumerate(settings.exporters.lake.promote):
+        path = (*_LAKE, "promote", at)
+        source = (_PROMOTED_FROM[one.source], one.key)
+        if one.column in columns:
+            yield (*path, "column"), f"named twice, first at [{columns[one.column]}]"
+        elif one.column in SPAN_SCHEMA.names:
+            yield (*path, "column"), "is a column of spans already"
+        elif one.column in OTEL_TRACES_NAMES:
+            yield (*path, "column"), "is a column of the view otel_traces already"
+        elif one.column in _PLACES:
+            yield (*path, "column"), "is a name that readers of Parquet files use themselves"
+        if source in of_key:
+            yield (*path, "key"), f"is the column {of_key[source]} already"
+        elif source in seen:
+            yield (*path, "key"), f"is promoted twice, first as {seen[source]}"
+        columns.setdefault(one.column, at)
+        seen.setdefault(source, one.column)
 
 
 def _buckets_ascend(settings: ClearspanSettings) -> Iterator[Report]:
@@ -134,5 +174,6 @@ _RULES: Final[tuple[Callable[[ClearspanSettings], Iterator[Report]], ...]] = (
     _cost_before_its_policy,
     _latency_bounds,
     _buckets_ascend,
+    _promoted_columns,
     _endpoints_differ,
 )

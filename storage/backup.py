@@ -119,7 +119,7 @@ class _Copying:
                 f"{_named(self._damaged)}: damaged, not as the manifest says; clearspan repair "
                 "sets damaged files aside, --update goes on from here"
             )
-        self._copy_empty_files()
+        self._copy_empty_files(state)
         self._report.removed_files = self._target.finish(state, content)
         self._report.generation = state.generation
         return self._report
@@ -199,11 +199,11 @@ class _Copying:
         if lost:
             raise UpkeepFailed(f"{_named(lost)}: in the manifest and not there; clearspan repair")
 
-    def _copy_empty_files(self) -> None:
+    def _copy_empty_files(self, state: ManifestState) -> None:
         for table in TABLES:
             path = self._target.lake / empty_path(table)
             make_directories(path.parent)
-            replace_file(path, empty_file(table))
+            replace_file(path, empty_file(table, state.layout))
             sync_directory(path.parent)
 
 

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from config.exporters import CompactionSettings
-    from storage.manifest_text import FileEntry
+    from storage.manifest_text import FileEntry, ManifestState
 
 # Files are merged with files of their own size class, so a row is rewritten once a class: by
 # default below 1 MiB, 8 MiB and 64 MiB: at most three times, then the file is left alone.
@@ -88,7 +88,7 @@ def merge_files(directory: Path, staging: Path, merge: Merge, facts: Facts) -> S
 
     Raises ``DamagedInputError`` naming an input that cannot be read, OSError when writing fails.
     """
-    writer = ParquetWriter(staging, merge.table, facts.rows)
+    writer = ParquetWriter(staging, merge.table, facts.rows, facts.layout)
     try:
         oldest_first = sorted(merge.inputs, key=lambda entry: entry.min_start_us)
         write_grouped(
@@ -101,19 +101,20 @@ def merge_files(directory: Path, staging: Path, merge: Merge, facts: Facts) -> S
     return StagedFile(staging, merge.table, merge.partition, size, facts)
 
 
-def merged_facts(merge: Merge, source_id: str, settled_before: int) -> Facts:
-    """Return what the merged file will hold."""
+def merged_facts(merge: Merge, state: ManifestState) -> Facts:
+    """Return what the merged file will hold, in today's layout whatever its inputs have."""
     inputs = merge.inputs
     return Facts(
-        source_id=source_id,
+        source_id=state.source_id,
         rows=sum(entry.rows for entry in inputs),
         min_start_us=min(entry.min_start_us for entry in inputs),
         max_start_us=max(entry.max_start_us for entry in inputs),
         min_seq=min(entry.min_seq for entry in inputs),
         max_seq=max(entry.max_seq for entry in inputs),
-        settled_before=settled_before,
+        settled_before=state.settled_through,
         replaces=tuple(entry.path for entry in inputs),
         rules=inputs[0].rules if len({entry.rules for entry in inputs}) == 1 else "",
+        promoted=state.layout.of_table(merge.table).columns,
     )
 
 
@@ -154,11 +155,14 @@ def write_grouped(pieces: Iterable[pa.Table], writer: ParquetWriter) -> None:
 def pieces_of(directory: Path, entry: FileEntry, rows: int = READ_ROWS) -> Iterator[pa.Table]:
     """Yield the rows of a file in its table's schema of today, so many at a time.
 
+    Promoted columns are left out: whoever writes a file makes them of the attributes.
+
     Raises ``DamagedInputError`` when the file cannot be read.
     """
     try:
         with pq.ParquetFile(directory / entry.path, page_checksum_verification=True) as file:
-            for piece in file.iter_batches(rows, use_threads=False):
+            wanted = [name for name in file.schema_arrow.names if name in TABLES[entry.table].names]
+            for piece in file.iter_batches(rows, columns=wanted, use_threads=False):
                 yield align(pa.Table.from_batches([piece]), TABLES[entry.table])
     except UNREADABLE as error:
         raise _blame(error, entry) from error

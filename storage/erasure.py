@@ -14,12 +14,13 @@ import pyarrow.compute as pc
 from collector.model import schema as s
 from collector.model.errors import QueryError
 from storage.erased import KEY_SCHEMA, Erased
-from storage.lake_tables import SPAN_EVENTS_SCHEMA, SPANS, SPANS_SCHEMA
+from storage.lake_tables import SPAN_EVENTS_SCHEMA, SPANS, SPANS_SCHEMA, TABLES
 from storage.sql_views import columns_of, quote
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
+    from storage.layout import Layout
     from storage.live_erasure import LiveData
     from storage.rewrite import StoredData
 
@@ -71,17 +72,19 @@ def find(stored: StoredData | LiveData, condition: Condition) -> Erased:
         QueryError: Its SQL is wrong, or a file cannot be read; with DuckDB's words.
     """
     found = [KEY_SCHEMA.empty_table()]
+    columns = {table: _columns(table, stored.layout) for table in TABLES}
     with duckdb.connect() as connection:
         # the journal first: what it drops meanwhile is in the files
         for gathered in _gathered(stored.journalled()):
             for table, rows in gathered.items():
                 connection.register("journalled", rows)
-                found.append(_select(connection, table, "journalled", condition))
+                condition_sql = condition.sql(table)
+                found.append(_select(connection, columns[table], "journalled", condition_sql))
         for table, files in stored.files_by_table().items():
             if files:
                 listed = ", ".join(quote(glob.escape(str(file))) for file in files)
                 source = f"read_parquet([{listed}], hive_partitioning=false, union_by_name=true)"
-                found.append(_select(connection, table, source, condition))
+                found.append(_select(connection, columns[table], source, condition.sql(table)))
     return Erased(pa.concat_tables(found), whole_traces=condition.whole_traces)
 
 
@@ -128,15 +131,23 @@ def _has_links(connection: duckdb.DuckDBPyConnection, source: str) -> bool:
     return bool(links.to_arrow_table().num_rows)
 
 
-def _select(
-    connection: duckdb.DuckDBPyConnection, table: str, source: str, condition: Condition
-) -> pa.Table:
+def _columns(table: str, layout: Layout) -> str:
+    """Return the view's columns; the promoted ones of the attributes, which every file has."""
     schema = SPANS_SCHEMA if table == SPANS else SPAN_EVENTS_SCHEMA
+    promoted = layout.of_table(table).columns
+    return ", ".join(
+        [columns_of(schema), *(f"{one.value_sql} AS {one.name_sql}" for one in promoted)]
+    )
+
+
+def _select(
+    connection: duckdb.DuckDBPyConnection, columns: str, source: str, condition: str
+) -> pa.Table:
     try:
         found = connection.sql(
             f"SELECT _trace AS {s.TRACE_ID}, _span AS {s.SPAN_ID} FROM (SELECT "
-            f"{s.TRACE_ID} AS _trace, {s.SPAN_ID} AS _span, {columns_of(schema)} FROM {source}) "
-            f"WHERE {condition.sql(table)}"
+            f"{s.TRACE_ID} AS _trace, {s.SPAN_ID} AS _span, {columns} FROM {source}) "
+            f"WHERE {condition}"
         ).to_arrow_table()
     except duckdb.Error as error:
         raise QueryError(str(error)) from error

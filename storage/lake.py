@@ -24,6 +24,7 @@ from storage.environment import Environment
 from storage.files import DirectoryLock, cause, remove_quietly
 from storage.lake_maintenance import Maintenance
 from storage.lake_tables import TIME_COLUMN, Part, split
+from storage.layout import Layout
 from storage.manifest import StagedFile
 from storage.manifest_recovery import STAGING, Opened, open_manifest, set_file_aside
 from storage.parquet import Facts, ParquetWriter, rules_of
@@ -230,7 +231,12 @@ class Lake:
 
     def _open(self) -> Opened:
         try:
-            opened = open_manifest(self._directory, self._environment, self._telemetry)
+            opened = open_manifest(
+                self._directory,
+                self._environment,
+                self._telemetry,
+                Layout.of_settings(self._settings.promote),
+            )
             state = opened.manifest.state
             damaged: list[FileEntry] = []
             self._committed = CommittedRows(
@@ -295,9 +301,10 @@ class Lake:
             settled_before=state.settled_through,
             parts=parts,
             rules=rules,
+            promoted=state.layout.of_table(part.table).columns,
         )
         path = self._directory / STAGING / f"{secrets.token_hex(8)}.parquet"
-        writer = ParquetWriter(path, part.table, facts.rows)
+        writer = ParquetWriter(path, part.table, facts.rows, state.layout)
         try:
             writer.write(part.rows)
             size = writer.close(facts)

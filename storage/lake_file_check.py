@@ -145,8 +145,10 @@ def _check_parquet(path: Path, check: FileCheck, source_id: str | None) -> None:
     try:
         with pq.ParquetFile(path, page_checksum_verification=True) as file:
             facts = _facts(file, check)
-            _check_columns(file.schema_arrow, check)
-            if facts is None or check.has("content"):
+            if facts is None:
+                return
+            _check_columns(file.schema_arrow, facts, check)
+            if check.has("content"):
                 return
             found = _read(file, entry, facts)
     except UNREADABLE as error:
@@ -175,9 +177,11 @@ def _facts(file: pq.ParquetFile, check: FileCheck) -> Facts | None:
         return None
 
 
-def _check_columns(found: pa.Schema, check: FileCheck) -> None:
-    expected = TABLES[check.entry.table]
-    needed = {s.TRACE_ID, s.SPAN_ID, s.BATCH_SEQ, TIME_COLUMN[check.entry.table]}
+def _check_columns(found: pa.Schema, facts: Facts, check: FileCheck) -> None:
+    table = check.entry.table
+    expected = facts.layout.schema(table)
+    needed = {s.TRACE_ID, s.SPAN_ID, s.BATCH_SEQ, TIME_COLUMN[table]}
+    needed |= {one.column for one in facts.layout.of_table(table).columns}
     unknown = [name for name in found.names if name not in expected.names]
     wrong = [
         field.name
@@ -259,6 +263,8 @@ def _compare(found: _Rows, facts: Facts, check: FileCheck) -> None:
         check.note("content", f"holds {found.rows:,} rows, its footer says {facts.rows:,}")
     if entry.rows != facts.rows:
         check.note("entry", f"holds {facts.rows:,} rows, the manifest says {entry.rows:,}")
+    if entry.layout != facts.layout:
+        check.note("entry", "has other promoted columns than the manifest says")
     for name in _BOUNDS:
         value, said = actual[name], getattr(facts, name)
         # a row without a time counts as 0 in a merge

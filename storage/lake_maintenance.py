@@ -1,4 +1,7 @@
-"""What keeps a lake small and its files few: retention, compaction, unlinking; one slow thread."""
+"""What keeps a lake small and its files few and alike: one slow thread.
+
+Retention, compaction, unlinking, and files that get the columns promoted today.
+"""
 
 from __future__ import annotations
 
@@ -13,13 +16,22 @@ import structlog
 
 from collector.model import telemetry as t
 from storage import environment as env
-from storage.compaction import DamagedInputError, Merge, merge_files, merged_facts, plan_merges
+from storage.compaction import (
+    READ_ROWS,
+    DamagedInputError,
+    Merge,
+    merge_files,
+    merged_facts,
+    plan_merges,
+)
+from storage.file_rewriter import FileRewriter
 from storage.files import cause
 from storage.lake_tables import SPANS
 from storage.manifest_recovery import STAGING, set_file_aside
 from storage.repeating import Repeating
 from storage.replaced_files import ReplacedFiles
 from storage.retention import expired_files
+from storage.service_retention import ServiceRetention
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -29,6 +41,7 @@ if TYPE_CHECKING:
     from config.exporters import LakeSettings
     from storage.environment import Environment
     from storage.manifest import Manifest
+    from storage.manifest_text import FileEntry
 
 _log = structlog.get_logger()
 _QUIET_AFTER_S: Final = 600.0
@@ -51,6 +64,8 @@ class Maintenance:
         self.replaced: Final = ReplacedFiles(
             directory, manifest, settings.unlink_grace, environment
         )
+        self._rewriter = FileRewriter(directory, manifest, self.replaced, environment)
+        self._services = ServiceRetention(directory, settings.retention)
         self._directory = directory
         self._settings = settings
         self._telemetry = telemetry
@@ -91,8 +106,10 @@ class Maintenance:
         with self._running:
             try:
                 self._expire()
+                self._expire_services()
                 if self._settings.compaction.interval:
                     self._compact()
+                    self._renew_one()
                 self.replaced.unlink_due()
             except OSError as error:
                 self._count_failure()
@@ -115,6 +132,28 @@ class Maintenance:
         for path, reason in expired.items():  # over files
             if state.files[path].table == SPANS:
                 self._telemetry.add(t.LAKE_EXPIRED_SPANS, state.files[path].rows, reason)
+
+    def _expire_services(self) -> None:
+        """Delete rows whose service has had its time, file by file."""
+        state = self._manifest.state
+        files, now_s = state.files.values(), self._environment.now()
+        plan = self._services.plan(files, now_s, state.settled_through)
+        while not self._is_stopping.is_set():
+            try:
+                expired = next(plan, None)
+                if expired is None:
+                    return
+                entry, gone = expired.entry, expired.entry.rows
+                if expired.is_whole_file:
+                    self._commit_removal({entry.path})
+                else:
+                    rows = self._rewriter.rewrite(entry, expired.keep, entry.rules, READ_ROWS)
+                    gone = rows.before - rows.after
+            except DamagedInputError as error:
+                self._set_aside(error.entry)
+                return  # a generator that raised is over: the rest has its turn next time
+            if entry.table == SPANS:
+                self._telemetry.add(t.LAKE_EXPIRED_SPANS, gone, "service")
 
     def _commit_removal(self, paths: set[str]) -> bool:
         is_durable = self._manifest.commit(remove=paths)
@@ -145,14 +184,13 @@ class Maintenance:
 
     def _merge(self, merge: Merge) -> None:
         state = self._manifest.state
-        facts = merged_facts(merge, state.source_id, state.settled_through)
+        facts = merged_facts(merge, state)
         path = self._directory / STAGING / f"{secrets.token_hex(8)}.parquet"
         inputs = {entry.path for entry in merge.inputs}
         try:
             staged = merge_files(self._directory, path, merge, facts)
         except DamagedInputError as error:
-            self._manifest.commit(remove={error.entry.path})
-            set_file_aside(self._directory, error.entry, self._telemetry)
+            self._set_aside(error.entry)
             return
         self._environment.reached(env.MERGE_WRITTEN)
         is_durable = self._manifest.commit(add=[staged], remove=inputs)
@@ -160,6 +198,31 @@ class Maintenance:
         if is_durable:
             self.replaced.add(inputs)
         self._telemetry.add(t.LAKE_COMPACTIONS)
+
+    def _renew_one(self) -> None:
+        """Rewrite the newest file that no merge will touch and that lacks today's columns.
+
+        One a time: after a change of ``promote`` that is every file, and queries are right
+        meanwhile.
+        """
+        state = self._manifest.state
+        stale = [
+            entry
+            for entry in state.files.values()
+            if entry.layout != state.layout.of_table(entry.table)
+            and entry.partition not in self._last_flush
+        ]
+        if not stale or self._is_stopping.is_set():
+            return
+        entry = max(stale, key=lambda entry: entry.partition)
+        try:
+            self._rewriter.rewrite(entry, lambda rows: rows, entry.rules, READ_ROWS)
+        except DamagedInputError as error:
+            self._set_aside(error.entry)
+
+    def _set_aside(self, entry: FileEntry) -> None:
+        self._manifest.commit(remove={entry.path})
+        set_file_aside(self._directory, entry, self._telemetry)
 
     def _count_failure(self) -> None:
         self._telemetry.add(t.LAKE_FAILURES, 1, "maintenance")

@@ -42,7 +42,8 @@ if TYPE_CHECKING:
     from collector.model.batch import SpanBatch
     from storage.journal import Journal
     from storage.lake import Lake
-    from storage.manifest_text import FileEntry
+    from storage.layout import Layout
+    from storage.manifest_text import FileEntry, ManifestState
     from storage.rewrite import LakeFiles
 
 _log = structlog.get_logger()
@@ -98,13 +99,22 @@ class LiveData:
 
     def files_by_table(self) -> dict[str, list[Path]]:
         """Return the lake's files as of now; raises ``ClearspanError`` without a manifest."""
+        files = self._state().files.values()
+        return {
+            table: [self._lake / one.path for one in files if one.table == table]
+            for table in TABLES
+        }
+
+    @property
+    def layout(self) -> Layout:
+        """The promoted columns of files that are written now."""
+        return self._state().layout
+
+    def _state(self) -> ManifestState:
         state = read_manifests(self._lake).state
         if state is None:
             raise ClearspanError(f"there is no readable manifest in {self._lake}")
-        return {
-            table: [self._lake / one.path for one in state.files.values() if one.table == table]
-            for table in TABLES
-        }
+        return state
 
     def relative(self, file: Path) -> str:
         """Return a file's path as the manifest has it."""

@@ -62,6 +62,7 @@ class StagedFile:
             max_seq=self.facts.max_seq,
             rules=self.facts.rules,
             crc32=crc32,
+            layout=self.facts.layout,
         )
 
 
@@ -119,6 +120,7 @@ class Manifest:
                 source_id=self._state.source_id,
                 settled_through=max(settled_through, self._state.settled_through),
                 files=files,
+                layout=self._state.layout,
             )
             text = render(state, self._environment.now())
             try:

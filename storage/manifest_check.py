@@ -75,7 +75,7 @@ def _read(lake: Path, name: str) -> _Read:
     except OSError as error:
         return _Read(finding=Finding("error", file, f"cannot be read: {cause(error)}"))
     except NewerManifestError as error:
-        what = f"has format version {error!s:.20}; this clearspan reads {FORMAT_VERSION}"
+        what = f"has format version {error!s:.20}; this clearspan reads up to {FORMAT_VERSION}"
         return _Read(finding=Finding("error", file, what), is_newer=True)
     except ManifestDamagedError as error:
         what = "is empty" if not content else f"is damaged ({error})"

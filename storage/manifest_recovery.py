@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import secrets
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
 
 import structlog
@@ -21,7 +21,8 @@ from storage.files import (
     set_aside,
     sync_directory,
 )
-from storage.lake_tables import TABLES
+from storage.lake_tables import SPANS, TABLES
+from storage.layout import OWN_COLUMNS
 from storage.manifest import MANIFEST, MANIFEST_COPY, Manifest
 from storage.manifest_text import (
     FileEntry,
@@ -38,6 +39,7 @@ if TYPE_CHECKING:
 
     from collector.model.telemetry import Telemetry
     from storage.environment import Environment
+    from storage.layout import Layout
 
 QUARANTINE: Final = "quarantine"
 STAGING: Final = "staging"
@@ -56,8 +58,16 @@ class Opened:
     replaced: tuple[str, ...]
 
 
-def open_manifest(directory: Path, environment: Environment, telemetry: Telemetry) -> Opened:
+def open_manifest(
+    directory: Path,
+    environment: Environment,
+    telemetry: Telemetry,
+    layout: Layout | None = None,
+) -> Opened:
     """Return the lake's state, made anew if there is none and rebuilt if it is damaged.
+
+    New files will be of this layout, of the one the lake has if there is none. A manifest of an
+    earlier format version is written in today's.
 
     Raises ``StartupError`` when a later version wrote it, OSError when the disk refuses.
     """
@@ -76,10 +86,11 @@ def open_manifest(directory: Path, environment: Environment, telemetry: Telemetr
     orphans = {path: generation for path, generation in on_disk.items() if path not in files}
     never_committed = [path for path, gen in orphans.items() if found and gen > state.generation]
     remove_quietly([directory / path for path in never_committed])
-    _write_empty_files(directory)
+    layout = state.layout if layout is None else layout
+    _write_empty_files(directory, layout)
     manifest = Manifest(
         directory,
-        ManifestState(state.generation, state.source_id, state.settled_through, files),
+        replace(state, files=files, layout=layout),
         max([state.generation, *on_disk.values()]) + 1,
         environment,
     )
@@ -175,7 +186,13 @@ def _rebuild(directory: Path, on_disk: dict[str, int], telemetry: Telemetry) -> 
         source_id=next((facts[path].source_id for path in kept), secrets.token_hex(8)),
         settled_through=max((fact.settled_before for fact in facts.values()), default=0),
         files={path: entry_from(directory, path, facts[path]) for path in kept},
+        layout=_newest_layout(facts, on_disk),
     )
+
+
+def _newest_layout(facts: dict[str, Facts], on_disk: dict[str, int]) -> Layout:
+    spans = [path for path in facts if path.startswith(f"{SPANS}/")]
+    return facts[max(spans, key=on_disk.__getitem__)].layout if spans else OWN_COLUMNS
 
 
 def entry_from(directory: Path, path: str, facts: Facts | None) -> FileEntry:
@@ -192,14 +209,15 @@ def entry_from(directory: Path, path: str, facts: Facts | None) -> FileEntry:
         min_seq=facts.min_seq,
         max_seq=facts.max_seq,
         rules=facts.rules,
+        layout=facts.layout,
     )
 
 
-def _write_empty_files(directory: Path) -> None:
-    """Give each table its file without rows, with the columns of this version."""
+def _write_empty_files(directory: Path, layout: Layout) -> None:
+    """Give each table its file without rows, with the columns of this version and layout."""
     for table in TABLES:
         path = directory / empty_path(table)
-        content = empty_file(table)
+        content = empty_file(table, layout)
         if path.is_file() and path.read_bytes() == content:
             continue
         make_directories(path.parent)

@@ -13,8 +13,11 @@ from functools import cached_property
 from typing import Any, Final
 
 from storage.lake_tables import SPAN_EVENTS, SPANS
+from storage.layout import OWN_COLUMNS, Layout
 
-FORMAT_VERSION: Final = 1
+FORMAT_VERSION: Final = 2
+READABLE_VERSIONS: Final = (1, 2)
+"""Version 1 has no layouts: its files have the schema's own columns."""
 _CHECKSUM: Final = ',"checksum":"crc32:'
 
 
@@ -31,7 +34,8 @@ class FileEntry:
     """One committed Parquet file; ``path`` is relative to the lake directory.
 
     ``crc32`` is of all its bytes: footer, page index and Bloom filters have no checksum of their
-    own, and a reader trusts them. None if nobody took it when the file was made.
+    own, and a reader trusts them. None if nobody took it when the file was made. ``layout`` are the
+    promoted columns the file has.
     """
 
     path: str
@@ -44,6 +48,7 @@ class FileEntry:
     max_seq: int
     rules: str = ""
     crc32: int | None = None
+    layout: Layout = OWN_COLUMNS
 
     @property
     def partition(self) -> str:
@@ -56,20 +61,23 @@ class FileEntry:
         values = {name: getattr(self, name) for name in _FIELDS}
         if self.crc32 is None:
             del values["crc32"]
+        if self.layout.columns:
+            values["layout"] = self.layout.id
         return json.dumps(values, separators=(",", ":"))
 
 
-_FIELDS: Final = tuple(FileEntry.__dataclass_fields__)
+_FIELDS: Final = tuple(name for name in FileEntry.__dataclass_fields__ if name != "layout")
 
 
 @dataclass(frozen=True, slots=True)
 class ManifestState:
-    """What one generation of the manifest says."""
+    """What one generation of the manifest says; new files are of its ``layout``."""
 
     generation: int
     source_id: str
     settled_through: int
     files: dict[str, FileEntry]
+    layout: Layout = OWN_COLUMNS
 
 
 def empty_path(table: str) -> str:
@@ -82,6 +90,8 @@ def render(state: ManifestState, now_s: float) -> bytes:
     lists = {table: [empty_path(table)] for table in (SPANS, SPAN_EVENTS)}
     for entry in state.files.values():  # over files
         lists[entry.table].append(entry.path)
+    layouts = {state.layout.id: state.layout}
+    layouts.update({entry.layout.id: entry.layout for entry in state.files.values()})
     head = json.dumps(
         {
             "format_version": FORMAT_VERSION,
@@ -89,12 +99,18 @@ def render(state: ManifestState, now_s: float) -> bytes:
             "source_id": state.source_id,
             "settled_through": state.settled_through,
             "updated": datetime.fromtimestamp(now_s, UTC).isoformat(),
+            "layout": state.layout.id,
+            "layouts": {name: one.plain for name, one in layouts.items() if name},
             **lists,
         },
         separators=(",", ":"),
     )
     files = ",".join(entry.text for entry in state.files.values())
-    body = f'{head[:-1]},"files":[{files}]'.encode()
+    return seal(f'{head[:-1]},"files":[{files}]'.encode())
+
+
+def seal(body: bytes) -> bytes:
+    """Return the manifest of a JSON object without its closing brace: with checksum and brace."""
     return body + f'{_CHECKSUM}{zlib.crc32(body):08x}"}}\n'.encode()
 
 
@@ -105,10 +121,14 @@ def parse(content: bytes) -> ManifestState:
         raise ManifestDamagedError("checksum")
     try:
         values: dict[str, Any] = json.loads(body + b"}")
-        if values["format_version"] != FORMAT_VERSION:
+        if values["format_version"] not in READABLE_VERSIONS:
             raise NewerManifestError(str(values["format_version"]))
+        layouts = {"": OWN_COLUMNS, **_layouts(values.get("layouts", {}))}
         entries = [
-            FileEntry(**{name: file[name] for name in _FIELDS if name in file})
+            FileEntry(
+                **{name: file[name] for name in _FIELDS if name in file},
+                layout=layouts[file.get("layout", "")],
+            )
             for file in values["files"]
         ]
         state = ManifestState(
@@ -116,12 +136,20 @@ def parse(content: bytes) -> ManifestState:
             source_id=values["source_id"],
             settled_through=values["settled_through"],
             files={entry.path: entry for entry in entries},
+            layout=layouts[values.get("layout", "")],
         )
-    except (ValueError, TypeError, LookupError) as error:
+    except (ValueError, TypeError, LookupError, AttributeError) as error:
         raise ManifestDamagedError("content") from error
     if not all(map(_is_typed, entries)) or len(state.files) != len(entries):
         raise ManifestDamagedError("files")
     return state
+
+
+def _layouts(values: dict[str, Any]) -> dict[str, Layout]:
+    layouts = {name: Layout.of_json(columns) for name, columns in values.items()}
+    if any(one.id != name for name, one in layouts.items()):
+        raise ValueError("layout")
+    return layouts
 
 
 def _is_typed(entry: FileEntry) -> bool:

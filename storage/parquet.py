@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import zlib
 from dataclasses import asdict, dataclass
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Final, Self
 
 import pyarrow as pa
@@ -17,7 +18,8 @@ import pyarrow.parquet as pq
 
 from collector.model import schema as s
 from storage.files import sync_file
-from storage.lake_tables import TABLES, TIME
+from storage.lake_tables import TIME
+from storage.layout import Layout, PromotedColumn
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -54,7 +56,8 @@ class Facts:
     ``settled_before`` is the manifest's ``settled_through`` when the file was written: a safe
     lower bound. ``parts`` is how many files are committed together with this one; ``replaces``
     are the files whose rows were put into this one. ``rules`` are the redaction rules that all rows
-    meet (``redaction_version`` without its key), empty if not all meet the same.
+    meet (``redaction_version`` without its key), empty if not all meet the same. ``promoted`` are
+    the columns that the file has beside the schema's own.
     """
 
     source_id: str
@@ -67,13 +70,21 @@ class Facts:
     parts: int = 1
     replaces: tuple[str, ...] = ()
     rules: str = ""
+    promoted: tuple[PromotedColumn, ...] = ()
+
+    @property
+    def layout(self) -> Layout:
+        """The promoted columns as a layout."""
+        return Layout(self.promoted)
 
     @classmethod
     def from_json(cls, text: str | bytes) -> Self:
         """Read facts; raises ValueError when the text holds something else."""
         values: dict[str, Any] = json.loads(text)
         try:
-            return cls(**{**values, "replaces": tuple(values.get("replaces", ()))})
+            promoted = Layout.of_json(values.get("promoted", ())).columns
+            replaces = tuple(values.get("replaces", ()))
+            return cls(**{**values, "replaces": replaces, "promoted": promoted})
         except (AttributeError, TypeError) as error:
             raise ValueError("not the facts of a lake file") from error
 
@@ -92,17 +103,20 @@ def leaf_paths(schema: pa.Schema) -> list[str]:
     return [parquet.column(i).path for i in range(len(parquet))]  # over columns
 
 
-_LEAVES: Final = {table: leaf_paths(schema) for table, schema in TABLES.items()}
+@lru_cache(maxsize=8)
+def _leaves(table: str, layout: Layout) -> list[str]:
+    return leaf_paths(layout.schema(table))
 
 
 class ParquetWriter:
     """One new file of a lake table; rows come in any number of pieces, in their final order."""
 
-    def __init__(self, path: Path, table: str, rows: int) -> None:
-        """Open the file for about so many rows. Raises OSError."""
+    def __init__(self, path: Path, table: str, rows: int, layout: Layout) -> None:
+        """Open the file for about so many rows, with the layout's columns. Raises OSError."""
         self._path = path
-        self._schema = TABLES[table]
-        leaves = _LEAVES[table]
+        self._layout = layout.of_table(table)
+        self._schema = layout.schema(table)
+        leaves = _leaves(table, layout)
         self._sink = pa.OSFile(str(path), "wb")
         try:
             self._writer = pq.ParquetWriter(
@@ -130,8 +144,8 @@ class ParquetWriter:
             raise
 
     def write(self, rows: pa.Table) -> None:
-        """Add rows, in row groups of their own; raises OSError."""
-        self._writer.write_table(rows, row_group_size=ROW_GROUP_ROWS)
+        """Add rows of ``TABLES``' columns, in row groups of their own; raises OSError."""
+        self._writer.write_table(self._layout.widen(rows), row_group_size=ROW_GROUP_ROWS)
 
     def close(self, facts: Facts) -> int:
         """Finish the file, make its content durable and return its size; raises OSError."""
@@ -185,9 +199,9 @@ def is_whole(path: Path, size_bytes: int) -> bool:
         return False
 
 
-def empty_file(table: str) -> bytes:
-    """Return a Parquet file with the table's columns and no rows."""
+def empty_file(table: str, layout: Layout) -> bytes:
+    """Return a Parquet file with the table's columns in this layout and no rows."""
     sink = pa.BufferOutputStream()
-    pq.write_table(TABLES[table].empty_table(), sink, store_schema=False)
+    pq.write_table(layout.schema(table).empty_table(), sink, store_schema=False)
     content: bytes = sink.getvalue().to_pybytes()
     return content

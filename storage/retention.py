@@ -23,6 +23,7 @@ def expired_files(
 ) -> dict[str, Reason]:
     """Return the paths to delete and why: hours that are over the age, then the oldest files.
 
+    The age is the longest that any service has; rows of shorter ages are ``ServiceRetention``'s.
     A file with batches that are not settled stays: a restart needs it to tell which spans of
     those batches are stored already.
     """
@@ -31,8 +32,9 @@ def expired_files(
         key=lambda entry: (entry.partition, entry.max_seq),
     )
     expired: dict[str, Reason] = {}
-    if settings.max_age:
-        oldest_s = now_s - settings.max_age
+    ages = [settings.max_age, *(one.max_age for one in settings.services)]
+    if all(ages):
+        oldest_s = now_s - max(ages)
         expired = {
             entry.path: "age" for entry in settled if partition_end_s(entry.partition) <= oldest_s
         }

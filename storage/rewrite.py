@@ -6,28 +6,27 @@ at and the next one goes on behind it. Readers see a file's old rows or its new 
 
 from __future__ import annotations
 
-import secrets
 import time
-from dataclasses import dataclass
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Final, Protocol
 
 import pyarrow as pa
-import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from collector.model.errors import ClearspanError, StartupError
-from collector.model.schema import BATCH_SEQ, EVENTS, SPAN_SCHEMA
+from collector.model.schema import EVENTS, SPAN_SCHEMA
 from storage import environment as env
-from storage.compaction import DamagedInputError, pieces_of, write_grouped
+from storage.compaction import DamagedInputError, pieces_of
 from storage.environment import Environment
+from storage.file_rewriter import FileRewriter, Rows
 from storage.files import DirectoryLock, cause, list_directory, replace_file, sync_directory
 from storage.journal_frame import FrameError, decode, encode, fingerprint
 from storage.journal_recovery import recover
 from storage.journal_segment import Segment, scan
-from storage.lake_tables import SPAN_EVENTS, SPANS, TABLES, TIME_COLUMN, events_of
-from storage.manifest import MANIFEST, StagedFile
-from storage.manifest_recovery import QUARANTINE, STAGING, open_manifest
-from storage.parquet import UNREADABLE, Facts, ParquetWriter
+from storage.lake_tables import SPAN_EVENTS, SPANS, TABLES, events_of
+from storage.manifest import MANIFEST
+from storage.manifest_recovery import QUARANTINE, open_manifest
+from storage.parquet import UNREADABLE
 from storage.replaced_files import ReplacedFiles
 
 if TYPE_CHECKING:
@@ -37,6 +36,7 @@ if TYPE_CHECKING:
 
     from collector.model.batch import SpanBatch
     from collector.model.telemetry import Telemetry
+    from storage.layout import Layout
     from storage.manifest import Manifest
     from storage.manifest_text import FileEntry
 
@@ -60,14 +60,6 @@ class Change(Protocol):
         """Return journalled rows as they shall be."""
 
 
-@dataclass(frozen=True, slots=True)
-class Rows:
-    """How many rows there were and are."""
-
-    before: int
-    after: int
-
-
 class LakeFiles:
     """The files of a lake, to be rewritten by whoever may commit to its manifest."""
 
@@ -83,12 +75,18 @@ class LakeFiles:
         self._manifest = manifest
         self._replaced = replaced
         self._environment = environment
+        self._rewriter = FileRewriter(directory, manifest, replaced, environment)
 
     @property
     def files(self) -> list[FileEntry]:
         """The lake's files, oldest first."""
         files = self._manifest.state.files.values()
         return sorted(files, key=lambda entry: (entry.min_start_us, entry.path))
+
+    @property
+    def layout(self) -> Layout:
+        """The promoted columns of files that are written now: the lake's, as last configured."""
+        return self._manifest.state.layout
 
     def files_by_table(self) -> dict[str, list[Path]]:
         """Return the lake's files, oldest first."""
@@ -103,22 +101,14 @@ class LakeFiles:
 
     def pieces(self, entry: FileEntry) -> Iterator[pa.Table]:
         """Yield a file's rows; raises ``ClearspanError`` naming it when it cannot be read."""
-        try:
+        with self._blaming(entry):
             yield from pieces_of(self._lake, entry, _ROWS_AT_A_TIME)
-        except DamagedInputError as error:
-            raise ClearspanError(f"{self._lake / entry.path} is damaged") from error
-        except OSError as error:
-            raise ClearspanError(f"{self._lake / entry.path}: {cause(error)}") from error
 
     def columns(self, entry: FileEntry, names: Sequence[str]) -> Iterator[pa.Table]:
         """Yield these columns of a file's rows; raises as ``pieces`` does."""
-        path = self._lake / entry.path
-        try:
-            with pq.ParquetFile(path) as file:
-                for piece in file.iter_batches(_ROWS_AT_A_TIME, columns=names, use_threads=False):
-                    yield pa.Table.from_batches([piece])
-        except UNREADABLE as error:
-            raise ClearspanError(f"{path}: {cause(error)}") from error
+        with self._blaming(entry), pq.ParquetFile(self._lake / entry.path) as file:
+            for piece in file.iter_batches(_ROWS_AT_A_TIME, columns=names, use_threads=False):
+                yield pa.Table.from_batches([piece])
 
     @property
     def waiting(self) -> list[str]:
@@ -136,44 +126,18 @@ class LakeFiles:
         Raises ``ClearspanError`` naming the file; then it stays as it was.
         """
         apply = change.spans if entry.table == SPANS else change.events
-        kept = _Kept(entry.table, apply, self.pieces(entry))
         rules = entry.rules if change.rules is None else change.rules
-        staging = self._lake / STAGING / f"{secrets.token_hex(8)}.parquet"
-        try:
-            writer = ParquetWriter(staging, entry.table, entry.rows)
-            try:
-                write_grouped(kept, writer)
-                size = writer.close(self._facts(entry, rules, kept))
-            except BaseException:
-                writer.abort()
-                raise
-            staged = []
-            if kept.rows:
-                facts = self._facts(entry, rules, kept)
-                staged = [StagedFile(staging, entry.table, entry.partition, size, facts)]
-            else:
-                staging.unlink()
-            self._environment.reached(env.REWRITE_WRITTEN)
-            if self._manifest.commit(add=staged, remove={entry.path}):
-                self._replaced.add([entry.path])
-        except (OSError, pa.ArrowException) as error:
-            raise ClearspanError(f"{self._lake / entry.path}: {cause(error)}") from error
-        self._environment.reached(env.REWRITE_COMMITTED)
-        return Rows(entry.rows, kept.rows)
+        with self._blaming(entry):
+            return self._rewriter.rewrite(entry, apply, rules, _ROWS_AT_A_TIME)
 
-    def _facts(self, entry: FileEntry, rules: str, kept: _Kept) -> Facts:
-        state = self._manifest.state
-        return Facts(
-            source_id=state.source_id,
-            rows=kept.rows,
-            min_start_us=min(kept.times, default=0),
-            max_start_us=max(kept.times, default=0),
-            min_seq=min(kept.seqs, default=0),
-            max_seq=max(kept.seqs, default=0),
-            settled_before=state.settled_through,
-            replaces=(entry.path,),
-            rules=rules,
-        )
+    @contextmanager
+    def _blaming(self, entry: FileEntry) -> Iterator[None]:
+        try:
+            yield
+        except DamagedInputError as error:
+            raise ClearspanError(f"{self._lake / entry.path} is damaged") from error
+        except UNREADABLE as error:
+            raise ClearspanError(f"{self._lake / entry.path}: {cause(error)}") from error
 
 
 class StoredData(LakeFiles):
@@ -308,32 +272,3 @@ def rewrite_segment(
         raise ClearspanError(f"{segment.path}: {cause(error)}") from error
     scan(fresh, b"".join(content), None)
     return fresh, Rows(before, after)
-
-
-class _Kept:
-    """What is left of a file's pieces; iterable once. ``times`` and ``seqs`` are their bounds."""
-
-    def __init__(
-        self, table: str, apply: Callable[[pa.Table], pa.Table], pieces: Iterator[pa.Table]
-    ) -> None:
-        self._time = TIME_COLUMN[table]
-        self._apply = apply
-        self._pieces = pieces
-        self.rows = 0
-        self.times: list[int] = []
-        self.seqs: list[int] = []
-
-    def __iter__(self) -> Iterator[pa.Table]:
-        for piece in self._pieces:
-            changed = self._apply(piece)
-            if changed.num_rows:
-                self.rows += changed.num_rows
-                self.times += _bounds(changed.column(self._time).cast(pa.int64()))
-                self.seqs += _bounds(changed.column(BATCH_SEQ))
-                yield changed
-
-
-def _bounds(values: pa.ChunkedArray) -> list[int]:
-    """Return the least and the greatest value, 0 where there is none, as a flush does."""
-    bounds = pc.min_max(values)
-    return [bounds["min"].as_py() or 0, bounds["max"].as_py() or 0]

@@ -14,12 +14,14 @@ import duckdb
 from collector.model.errors import QueryError
 from storage.sql_lakes import find_lakes, is_remote, load_remote_access
 from storage.sql_output import Result
+from storage.sql_promoted import read_promoted
 from storage.sql_views import MACROS, VIEWS, refresh_statement, view_statements
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from storage.sql_lakes import DataSource
+    from storage.sql_promoted import Promoted
 
     Watch = Callable[[duckdb.DuckDBPyConnection], None]
 
@@ -40,13 +42,15 @@ def print_setup(data: DataSource) -> str:
     Running it again shows what was written since. Raises QueryError when one is no lake.
     """
     lakes = find_lakes(data)
+    with _connection(lakes) as connection:
+        promoted = _open(connection, lakes)
     head = (
         f"-- clearspan: views {', '.join(VIEWS)};\n"
         f"-- macros {', '.join(MACROS)}. Made for DuckDB 1.3 and newer.\n"
         "-- The first statement reads which files there are: run it again to see newer spans.\n"
     )
     remote = ["LOAD httpfs"] if any(map(is_remote, lakes)) else []
-    statements = (*remote, refresh_statement(lakes), *view_statements())
+    statements = (*remote, refresh_statement(lakes, promoted), *view_statements(promoted))
     return head + "".join(f"{text};\n" for text in statements)
 
 
@@ -57,6 +61,18 @@ def connect(data: DataSource) -> duckdb.DuckDBPyConnection:
     which names the lake that cannot be read.
     """
     lakes = find_lakes(data)
+    connection = _connection(lakes)
+    try:
+        for statement in _SETTINGS:
+            connection.execute(statement)
+        _open(connection, lakes)
+    except BaseException:
+        connection.close()
+        raise
+    return connection
+
+
+def _connection(lakes: Sequence[str]) -> duckdb.DuckDBPyConnection:
     connection = duckdb.connect(
         config={
             "autoload_known_extensions": "false",
@@ -68,9 +84,6 @@ def connect(data: DataSource) -> duckdb.DuckDBPyConnection:
     try:
         if any(map(is_remote, lakes)):
             load_remote_access(connection)
-        for statement in _SETTINGS:
-            connection.execute(statement)
-        _open(connection, lakes)
     except BaseException:
         connection.close()
         raise
@@ -97,10 +110,7 @@ def refresh(connection: duckdb.DuckDBPyConnection, lakes: Sequence[str]) -> None
 
     Raises QueryError when a manifest cannot be read.
     """
-    try:
-        connection.execute(refresh_statement(lakes))
-    except duckdb.Error as error:
-        raise QueryError(f"the lake cannot be read: {error}") from error
+    _open(connection, lakes)
 
 
 def run_statements(connection: duckdb.DuckDBPyConnection, sql: str) -> Result | None:
@@ -126,13 +136,19 @@ def _run(data: DataSource, sql: str, watch: Watch | None) -> Result:
     return result
 
 
-def _open(connection: duckdb.DuckDBPyConnection, lakes: Sequence[str]) -> None:
-    """Make views and macros over lakes; raise QueryError that names the one that prevents it."""
+def _open(connection: duckdb.DuckDBPyConnection, lakes: Sequence[str]) -> Promoted:
+    """Make views and macros over lakes and return the promoted columns they show.
+
+    Raises QueryError that names the lake that prevents it.
+    """
     try:
-        for statement in (refresh_statement(lakes), *view_statements()):
+        promoted = read_promoted(connection, lakes)
+        for statement in (refresh_statement(lakes, promoted), *view_statements(promoted)):
             connection.execute(statement)
-    except duckdb.Error as error:
+    except (duckdb.Error, ValueError, TypeError, LookupError) as error:
         if len(lakes) > 1:
             for lake in lakes:  # DuckDB need not say which
                 _open(connection, [lake])
         raise QueryError(f"the lake at {', '.join(lakes)} cannot be read: {error}") from error
+    else:
+        return promoted

@@ -15,7 +15,7 @@ import duckdb
 from collector.model.errors import QueryError
 from storage.lake_tables import SPAN_EVENTS, SPANS
 from storage.manifest import MANIFEST
-from storage.manifest_text import FORMAT_VERSION
+from storage.manifest_text import FORMAT_VERSION, READABLE_VERSIONS
 from storage.sql_views import quote
 
 if TYPE_CHECKING:
@@ -123,9 +123,10 @@ def _check_manifest(content: bytes | str, where: str) -> None:
     if not isinstance(manifest, dict):
         raise QueryError(f"{where} is not a clearspan manifest: it is not an object")
     version = manifest.get("format_version")
-    if version != FORMAT_VERSION:
+    if version not in READABLE_VERSIONS:
         raise QueryError(
-            f"{where} has format_version {version!r:.20}; this clearspan reads {FORMAT_VERSION}"
+            f"{where} has format_version {version!r:.20}; "
+            f"this clearspan reads up to {FORMAT_VERSION}"
         )
     if not all(isinstance(manifest.get(t), list) and manifest[t] for t in (SPANS, SPAN_EVENTS)):
         raise QueryError(f"{where} is not a clearspan manifest: it lists no files")

@@ -9,15 +9,20 @@ missing is the empty text, map or list.
 
 from __future__ import annotations
 
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from collector.model import schema as s
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 _NO_MAP: Final = "MAP {}::MAP(VARCHAR, VARCHAR)"
 
 
-def otel_traces(spans: str, span_events: str) -> str:
+def otel_traces(spans: str, span_events: str, promoted: Sequence[str]) -> str:
     """Return the view's SELECT over two table expressions, one for each stored table.
+
+    ``promoted`` are columns of ``spans`` that stand behind the exporter's own under their names.
 
     The events' join reads all of ``span_events``. DuckDB 2.0 leaves the lists out of a query that
     does not name them, and the whole join where what is selected is aggregated; other queries still
@@ -25,10 +30,8 @@ def otel_traces(spans: str, span_events: str) -> str:
     bytes, a third faster than on text.
     """
     trace, span = s.TRACE_ID, s.SPAN_ID
-    columns = ",\n  ".join(
-        f'{value} AS "{name}"'
-        for name, value in {**_span_columns(), **_event_columns(), **_link_columns()}.items()
-    )
+    own = {**_span_columns(), **_event_columns(), **_link_columns()}
+    columns = ",\n  ".join([*(f'{value} AS "{name}"' for name, value in own.items()), *promoted])
     return f"""SELECT
   {columns}
 FROM {spans} AS stored

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
     import pyarrow as pa
 
+    from storage.sql_promoted import Promoted
+
 VIEWS: Final = ("spans", "span_events", "traces", "otel_traces")
 MACROS: Final = ("trace", "trace_events", *scalar_macros())
 
@@ -37,46 +39,53 @@ def quote(text: str) -> str:
     return "'" + text.replace("'", "''") + "'"
 
 
-def refresh_statement(lakes: Sequence[str]) -> str:
+def refresh_statement(lakes: Sequence[str], promoted: Promoted) -> str:
     """Return the statement that reads the manifests of lakes (absolute paths, URLs) now."""
     # columns are named, so nothing is inferred from what a manifest happens to hold
-    columns = f"{{{SPANS}: 'VARCHAR[]', {SPAN_EVENTS}: 'VARCHAR[]'}}"
-    manifests = "\n  UNION ALL ".join(_manifest(lake, columns) for lake in lakes)
+    columns = f"{SPANS}: 'VARCHAR[]', {SPAN_EVENTS}: 'VARCHAR[]'" + promoted.manifest_columns
+    manifests = "\n  UNION ALL ".join(manifest_of(lake, columns) for lake in lakes)
     # unnest and list rather than a lambda, whose syntax differs between DuckDB versions
-    files = ",\n".join(
-        f"  {table} := (SELECT list(lake || f) FROM (SELECT lake, unnest({table}) AS f FROM m))"
+    files = {
+        table: f"SELECT list(lake || f) FROM (SELECT lake, unnest({table}) AS f FROM m)"
         for table in (SPANS, SPAN_EVENTS)
-    )
-    return (
-        f"SET VARIABLE {_VARIABLE} = (\n  WITH m AS ({manifests})\n  SELECT struct_pack(\n{files}))"
-    )
+    } | promoted.file_lists
+    packed = ",\n".join(f"  {name} := ({query})" for name, query in files.items())
+    query = f"WITH m AS ({manifests})\n  SELECT struct_pack(\n{packed})"
+    return f"SET VARIABLE {_VARIABLE} = (\n  {query})"
 
 
-def _manifest(lake: str, columns: str) -> str:
+def manifest_of(lake: str, columns: str) -> str:
+    """Return the SELECT of a lake's directory and of keys of its manifest (``name: 'TYPE'``)."""
     # a path with * in it would also match its neighbours, and show their spans
     directory = f"{glob.escape(lake)}/"
     manifest = quote(f"{directory}{MANIFEST}")
-    return f"SELECT {quote(directory)} AS lake, * FROM read_json({manifest}, columns = {columns})"
+    return (
+        f"SELECT {quote(directory)} AS lake, * FROM read_json({manifest}, columns = {{{columns}}})"
+    )
 
 
-def view_statements() -> list[str]:
+def view_statements(promoted: Promoted) -> list[str]:
     """Return the statements that make the views and macros over what was last read."""
+    spans, extra = promoted.spans(files_of), promoted.names
+    span_columns = ", ".join([columns_of(SPANS_SCHEMA), *extra])
+    events, event_columns = files_of(SPAN_EVENTS), columns_of(SPAN_EVENTS_SCHEMA)
     return [
-        _view("spans", f"SELECT {columns_of(SPANS_SCHEMA)} FROM {_files(SPANS)}"),
-        _view("span_events", f"SELECT {columns_of(SPAN_EVENTS_SCHEMA)} FROM {_files(SPAN_EVENTS)}"),
+        _view("spans", f"SELECT {span_columns} FROM {spans}"),
+        _view("span_events", f"SELECT {event_columns} FROM {events}"),
         _view("traces", _traces()),
-        _view("otel_traces", otel_traces(_files(SPANS), _files(SPAN_EVENTS))),
-        _lookup("trace", SPANS, SPANS_SCHEMA, s.START_TIME_UNIX_NANO),
-        _lookup("trace_events", SPAN_EVENTS, SPAN_EVENTS_SCHEMA, "time_unix_nano, event_idx"),
+        _view("otel_traces", otel_traces(spans, events, extra)),
+        _lookup("trace", spans, span_columns, s.START_TIME_UNIX_NANO),
+        _lookup("trace_events", events, event_columns, "time_unix_nano, event_idx"),
         *(f"CREATE OR REPLACE TEMP MACRO {name}{body}" for name, body in scalar_macros().items()),
     ]
 
 
-def _files(table: str) -> str:
+def files_of(name: str) -> str:
+    """Return the table expression over one of the variable's lists of files."""
     # paths hold date=…/hour=…, which must not become two more columns; a file written by an older
     # version may lack a column, which is null then
     return (
-        f"read_parquet(getvariable('{_VARIABLE}').{table},"
+        f"read_parquet(getvariable('{_VARIABLE}').{name},"
         " hive_partitioning = false, union_by_name = true)"
     )
 
@@ -85,7 +94,7 @@ def _view(name: str, select: str) -> str:
     return f"CREATE OR REPLACE TEMP VIEW {name} AS {select}"
 
 
-def _lookup(name: str, table: str, schema: pa.Schema, order: str) -> str:
+def _lookup(name: str, source: str, columns: str, order: str) -> str:
     """Return a table macro that finds one trace's rows.
 
     A filter on the views' hexadecimal text computes hex() of every row; this compares the stored
@@ -95,8 +104,8 @@ def _lookup(name: str, table: str, schema: pa.Schema, order: str) -> str:
     """
     stored = f"stored.{s.TRACE_ID}"
     return (
-        f"CREATE OR REPLACE TEMP MACRO {name}(id) AS TABLE SELECT {columns_of(schema)}"
-        f" FROM {_files(table)} AS stored WHERE CASE WHEN version() LIKE 'v1.5.%'"
+        f"CREATE OR REPLACE TEMP MACRO {name}(id) AS TABLE SELECT {columns}"
+        f" FROM {source} AS stored WHERE CASE WHEN version() LIKE 'v1.5.%'"
         f" THEN lower(hex({stored})) = lower(id) ELSE {stored} = unhex(id) END ORDER BY {order}"
     )
 
@@ -138,5 +147,5 @@ def _traces() -> str:
   list(DISTINCT {s.SERVICE_NAME} ORDER BY {s.SERVICE_NAME}) AS services,
   max({s.SAMPLE_WEIGHT}) AS {s.SAMPLE_WEIGHT},
   arg_min({s.SAMPLE_REASON}, {start}) AS {s.SAMPLE_REASON}
-FROM {_files(SPANS)} AS stored
+FROM {files_of(SPANS)} AS stored
 GROUP BY stored.{s.TRACE_ID}"""

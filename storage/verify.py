@@ -34,6 +34,7 @@ if TYPE_CHECKING:
 
     from storage.findings import Level
     from storage.lake_file_check import FileCheck, Kind
+    from storage.layout import Layout
     from storage.manifest_text import FileEntry, ManifestState
 
 _WARNINGS: Final[frozenset[Kind]] = frozenset({"columns", "foreign"})
@@ -110,7 +111,7 @@ class _Files:
 
     def check(self, state: ManifestState) -> ManifestState:
         """Return the state whose files were read."""
-        self._check_empty_files()
+        self._check_empty_files(state.layout)
         for number in range(_MOST_PASSES):
             gone = self._read(state, is_first=number == 0)
             if not gone:
@@ -195,7 +196,8 @@ class _Files:
             what = f"has no checksum of {report.unsummed:,} files; clearspan repair adds them"
             report.note("note", f"lake/{MANIFEST}", what)
 
-    def _check_empty_files(self) -> None:
+    def _check_empty_files(self, layout: Layout) -> None:
+        promoted = {t: {one.column for one in layout.of_table(t).columns} for t in TABLES}
         for table in TABLES:
             path = empty_path(table)
             try:
@@ -203,8 +205,10 @@ class _Files:
                     is_right = not file.metadata.num_rows
                     names = set(file.schema_arrow.names)
                     what = None if is_right else "holds rows"
-                    if is_right and names - set(TABLES[table].names):
+                    if is_right and names - set(layout.schema(table).names):
                         what = "has columns this version does not know"
+                    elif is_right and promoted[table] - names:
+                        what = "lacks promoted columns; queries need them"
             except FileNotFoundError:
                 what = "is not there; queries need it"
             except UNREADABLE as error:

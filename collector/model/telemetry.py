@@ -224,7 +224,7 @@ LAKE_COMPACTIONS: Final = Metric(
 LAKE_EXPIRED_SPANS: Final = Metric(
     "clearspan_lake_expired_spans_total",
     "counter",
-    "Spans removed from the lake by retention.",
+    "Spans removed from the lake by retention; by age, bytes or, of some services, service.",
     ("reason",),
 )
 LAKE_QUARANTINED: Final = Metric(

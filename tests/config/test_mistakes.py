@@ -106,6 +106,65 @@ _EXACT = {
             "dollar sign"
         ),
     ),
+    "promoted column of no such name": (
+        "exporters: {lake: {promote: [{key: tenant.id, column: Tenant-Id}]}}\n",
+        (
+            "c.yaml:1:55: exporters.lake.promote[0].column: a column is a lower-case letter, then "
+            "at most 62 of lower-case letters, digits and _"
+        ),
+    ),
+    "promoted without a column": (
+        "exporters: {lake: {promote: [{key: tenant.id}]}}\n",
+        "c.yaml:1:30: exporters.lake.promote[0].column: missing, it has no default",
+    ),
+    "promoted to no type": (
+        "exporters: {lake: {promote: [{key: a, column: b, type: date}]}}\n",
+        (
+            "c.yaml:1:56: exporters.lake.promote[0].type: expected 'string', 'int', 'double' or "
+            "'bool'"
+        ),
+    ),
+    "promoted from nowhere": (
+        "exporters: {lake: {promote: [{key: a, column: b, source: scope}]}}\n",
+        "c.yaml:1:58: exporters.lake.promote[0].source: expected 'span' or 'resource'",
+    ),
+    "promoted column of the schema": (
+        "exporters: {lake: {promote: [{key: a, column: duration_ns}]}}\n",
+        "c.yaml:1:47: exporters.lake.promote[0].column: is a column of spans already",
+    ),
+    "promoted column of otel_traces": (
+        "exporters: {lake: {promote: [{key: a, column: spanname}]}}\n",
+        (
+            "c.yaml:1:47: exporters.lake.promote[0].column: is a column of the view otel_traces "
+            "already"
+        ),
+    ),
+    "promoted column of an hour's directory": (
+        "exporters: {lake: {promote: [{key: a, column: hour}]}}\n",
+        (
+            "c.yaml:1:47: exporters.lake.promote[0].column: is a name that readers of Parquet "
+            "files use themselves"
+        ),
+    ),
+    "promoted column twice": (
+        "exporters: {lake: {promote: [{key: a, column: x}, {key: b, column: x}]}}\n",
+        "c.yaml:1:68: exporters.lake.promote[1].column: named twice, first at [0]",
+    ),
+    "attribute promoted twice": (
+        "exporters: {lake: {promote: [{key: a, column: x}, {key: a, column: y, type: int}]}}\n",
+        "c.yaml:1:57: exporters.lake.promote[1].key: is promoted twice, first as x",
+    ),
+    "attribute that is a column": (
+        "exporters: {lake: {promote: [{key: http.method, column: x}]}}\n",
+        "c.yaml:1:36: exporters.lake.promote[0].key: is the column http_request_method already",
+    ),
+    "service's age twice": (
+        (
+            "exporters: {lake: {retention: {services: [{service: a, max_age: 1d}, "
+            "{service: a, max_age: 2d}]}}}\n"
+        ),
+        "c.yaml:1:80: exporters.lake.retention.services[1].service: named twice, first at [0]",
+    ),
     "redaction is not first": (
         "service: {pipelines: {traces: {processors: [cost, redaction]}}}\n",
         (

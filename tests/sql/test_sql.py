@@ -258,7 +258,7 @@ def test_nothing_is_fetched_from_the_network(data: Path) -> None:
         (None, "there is no .*_manifest.json: is this the directory of exporters.lake.path"),
         ("not json", "is not JSON"),
         ("[1]", "is not an object"),
-        ('{"format_version": 2}', "format_version 2; this clearspan reads 1"),
+        ('{"format_version": 3}', "format_version 3; this clearspan reads up to 2"),
         ('{"format_version": 1, "spans": []}', "lists no files"),
         ('{"format_version": 1, "spans": "x", "span_events": "y"}', "lists no files"),
     ],

@@ -95,10 +95,10 @@ def test_a_manifest_of_a_later_version_is_left_alone(open_store: Opener) -> None
 
     state = parse((lake / NAMES[0]).read_bytes())
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(manifest_text, "FORMAT_VERSION", 2)
+        patch.setattr(manifest_text, "FORMAT_VERSION", 3)
         content = manifest_text.render(state, 0.0)
     (lake / NAMES[0]).write_bytes(content)
-    with pytest.raises(StartupError, match=r"_manifest\.json: format version 2"):
+    with pytest.raises(StartupError, match=r"_manifest\.json: format version 3"):
         open_store()
     assert (lake / NAMES[0]).read_bytes() == content
 

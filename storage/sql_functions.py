@@ -12,7 +12,7 @@ from typing import Final
 from storage.sql_views import MACROS
 
 _OPERATORS: Final = """
-    + - * / // % ** ^ & | << >> ~ ! !__postfix @ || ^@ ~~ !~~ ~~* !~~* ~~~ -> ->> <-> <=> <@ @> &&
+    + - * / // % ** ^ & | << >> ~ !__postfix @ || ^@ ~~ !~~ ~~* !~~* ~~~ ->> <-> <=> <@ @> &&
     add subtract multiply divide mod
 """
 _CHOICE: Final = """
@@ -96,8 +96,9 @@ TABLE_FUNCTIONS: Final = frozenset(
     {"trace", "trace_events", "range", "generate_series", "unnest", "json_each"}
 )
 FUNCTIONS: Final = frozenset(
-    " ".join(
-        (
+    {
+        name.lower()
+        for family in (
             _OPERATORS,
             _CHOICE,
             _NUMBERS,
@@ -109,7 +110,7 @@ FUNCTIONS: Final = frozenset(
             _AGGREGATES,
             _WINDOWS,
         )
-    )
-    .lower()
-    .split()
-) | {"unnest", *MACROS} - TABLE_FUNCTIONS
+        for name in family.split()
+    }
+    | {*MACROS, "unnest"}
+)

@@ -105,7 +105,9 @@ class QueryProcesses:
                 process.end()
 
     def _work(self, query: RunningQuery) -> None:
+        """Run a query; its process is given back before anyone is told, or cancel() would hit it."""
         process = self._idle.get()
+        answer, failure = b"", None
         try:
             query.held_by(None)  # it may have been cancelled while it waited
             if process is None or not process.is_alive():
@@ -113,17 +115,18 @@ class QueryProcesses:
             query.held_by(process)
             answer = process.ask(query.question, self._settings.timeout)
         except Exception as error:  # noqa: BLE001 - the thread's edge: told to whoever waits
-            if process is not None and (process.is_broken or self._closing.is_set()):
+            failure = error
+            if process is not None and process.is_broken:
                 process.end()
                 process = None
-            query.done.set_exception(error)
-        else:
+        with suppress(QueryAborted):
+            query.held_by(None)
+        self._running.discard(query)
+        self._idle.put(process)
+        if failure is None:
             query.done.set_result(answer)
-        finally:
-            with suppress(QueryAborted):
-                query.held_by(None)
-            self._running.discard(query)
-            self._idle.put(process)
+        else:
+            query.done.set_exception(failure)
 
     def _restarted(self, ended: _Process | None) -> _Process:
         if ended is not None:

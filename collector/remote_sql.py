@@ -19,6 +19,7 @@ import structlog
 from collector.model import errors
 from collector.model import telemetry as t
 from collector.model.contracts import QueryFormat
+from collector.receivers.http_protocol import HALF_CLOSED
 
 if TYPE_CHECKING:
     from starlette.types import ASGIApp, Receive, Scope, Send
@@ -99,7 +100,7 @@ class _RemoteSql:
                 raise _busy(self._running)
             self._running += 1
             try:
-                answer = await self._run(query, receive)
+                answer = await self._run(query, scope, receive)
                 outcome = "answered"
                 # A client that reads slowly holds a slot, or the answers would fill the memory.
                 async with asyncio.timeout(self._settings.timeout):
@@ -154,21 +155,25 @@ class _RemoteSql:
             raise _RequestError(413, f"the request is larger than {most} bytes")
         return body
 
-    async def _run(self, query: _Query, receive: Receive) -> bytes:
+    async def _run(self, query: _Query, scope: Scope, receive: Receive) -> bytes:
         """Wait for the answer as long as the client does."""
         started = time.perf_counter()
         running = self._runner.submit(query.sql, query.form)
-        waiting = asyncio.create_task(_disconnected(receive))
-        done = asyncio.create_task(_finished(running))
+        events = {
+            asyncio.create_task(_finished(running)),
+            asyncio.create_task(_disconnected(receive)),
+            # one that only sends no more is let go too: it looks like one that was interrupted
+            asyncio.create_task(scope["extensions"][HALF_CLOSED].wait()),
+        }
         try:
-            await asyncio.wait({waiting, done}, return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait(events, return_when=asyncio.FIRST_COMPLETED)
             if not running.done.done():
                 raise _DisconnectedError
             return running.done.result()
         finally:
             running.cancel()
-            waiting.cancel()
-            done.cancel()
+            for event in events:
+                event.cancel()
             self._telemetry.observe(t.SQL_SECONDS, time.perf_counter() - started)
 
 

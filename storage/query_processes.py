@@ -16,7 +16,7 @@ import threading
 import time
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
-from queue import SimpleQueue
+from queue import LifoQueue
 from typing import TYPE_CHECKING, Any, Final
 
 import structlog
@@ -79,7 +79,8 @@ class QueryProcesses:
                 | {"max_result_rows", "max_result_bytes"}
             ),
         }
-        self._idle: SimpleQueue[_Process | None] = SimpleQueue()
+        # the last one back is the first to go on, so that no more are started than are needed
+        self._idle: LifoQueue[_Process | None] = LifoQueue()
         for _ in range(settings.max_concurrent_queries):
             self._idle.put(None)
         self._threads = ThreadPoolExecutor(settings.max_concurrent_queries, "query")
@@ -137,7 +138,8 @@ class QueryProcesses:
         except QueryError as error:
             process.end()
             _log.error("query process could not be started", error=type(error).__name__)
-            raise QueryUnavailable(f"queries cannot be run: {error}") from error
+            reason = str(error).replace(f"{self._limits['data']}/", "")
+            raise QueryUnavailable(f"queries cannot be run: {reason}") from error
         return process
 
 

@@ -35,6 +35,7 @@ class SqlEndpoint:
     address: str
     telemetry: PrometheusTelemetry
     client: httpx.Client
+    others: frozenset[int]
 
     @property
     def url(self) -> str:
@@ -58,6 +59,10 @@ class SqlEndpoint:
         rows: list[dict[str, Any]] = reply.json()
         return rows
 
+    def processes(self) -> set[int]:
+        """Return the ids of its query processes."""
+        return query_processes() - self.others
+
     def outcomes(self, outcome: str) -> float:
         """Return how many requests ended so."""
         labels = {"outcome": outcome}
@@ -77,10 +82,10 @@ def serve(data: Path, **settings: Any) -> Iterator[SqlEndpoint]:
         telemetry,
         apps=[("sql", sql.endpoint, sql_app(sql, queries, telemetry))],
     )
-    before = query_processes()
+    before = frozenset(query_processes())
     try:
         with httpx.Client(timeout=WAIT_S, trust_env=False) as client:
-            yield SqlEndpoint(listeners.start()["sql"], telemetry, client)
+            yield SqlEndpoint(listeners.start()["sql"], telemetry, client, before)
     finally:
         listeners.stop(0)
         queries.close()

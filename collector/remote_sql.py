@@ -96,9 +96,7 @@ class _RemoteSql:
         """Answer one request; whatever happens is an answer, never an exception."""
         try:
             query = await self._request(scope, receive)
-            if self._running >= self._settings.max_concurrent_queries:
-                raise _busy(self._running)
-            self._running += 1
+            self._take_slot()
             try:
                 answer = await self._run(query, scope, receive)
                 outcome = "answered"
@@ -155,6 +153,14 @@ class _RemoteSql:
             raise _RequestError(413, f"the request is larger than {most} bytes")
         return body
 
+    def _take_slot(self) -> None:
+        if self._running >= self._settings.max_concurrent_queries:
+            limit = "which is the most (extensions.sql.max_concurrent_queries)"
+            raise _RequestError(
+                503, f"{self._running} queries are running, {limit}", "busy", _RETRY
+            )
+        self._running += 1
+
     async def _run(self, query: _Query, scope: Scope, receive: Receive) -> bytes:
         """Wait for the answer as long as the client does."""
         started = time.perf_counter()
@@ -175,11 +181,6 @@ class _RemoteSql:
             for event in events:
                 event.cancel()
             self._telemetry.observe(t.SQL_SECONDS, time.perf_counter() - started)
-
-
-def _busy(running: int) -> _RequestError:
-    text = f"{running} queries are running, which is the most (extensions.sql.max_concurrent_queries)"
-    return _RequestError(503, text, "busy", _RETRY)
 
 
 def _refusal(error: Exception) -> _RequestError:

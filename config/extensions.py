@@ -34,7 +34,7 @@ class MemoryLimiterSettings(Settings):
 class SqlSettings(Settings):
     """Read-only SQL over HTTP (`POST /v1/sql`), off by default.
 
-    Queries run in processes of their own, at the lowest priority, that can write nothing. Each may
+    Queries run in processes of their own, at a low priority, that can write nothing. Each may
     take about 150 MiB and twice `memory_limit` at worst: count them into a container's limit.
     """
 
@@ -42,8 +42,8 @@ class SqlSettings(Settings):
     endpoint: Endpoint = Field("127.0.0.1:13134", description="Where to listen, host:port.")
     token: SecretStr | None = Field(
         None,
-        description="What a request has to bring as `Authorization: Bearer …`: at least 16 letters, "
-        "digits or `-._~+/`, from ${env:VAR} or ${file:PATH}.",
+        description="What a request has to bring as `Authorization: Bearer …`: at least 16 "
+        "letters, digits or `-._~+/`, from ${env:VAR} or ${file:PATH}.",
     )
     timeout: Duration = Field(
         30.0,

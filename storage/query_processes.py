@@ -1,4 +1,4 @@
-"""Remote queries, each in one of a few processes: what a query does to its process hurts no one else.
+"""Remote queries, each in one of a few processes, so that none can hurt more than its own.
 
 A process answers one query at a time and goes on to the next; one that takes too long is killed,
 because DuckDB cannot always be interrupted, and one that is gone is replaced at the next query.
@@ -106,7 +106,7 @@ class QueryProcesses:
                 process.end()
 
     def _work(self, query: RunningQuery) -> None:
-        """Run a query; its process is given back before anyone is told, or cancel() would hit it."""
+        """Run a query; give its process back before anyone is told, or cancel() would hit it."""
         process = self._idle.get()
         answer, failure = b"", None
         try:

@@ -1,4 +1,4 @@
-"""A process that runs remote queries, one at a time: a question a line comes in, an answer goes out.
+"""A process that runs remote queries: a question a line comes in, an answer goes out.
 
 Started by ``query_processes``; ends when its input does, even in the middle of a query, so it never
 outlives the sidecar. An answer is a line of JSON and, where that has ``bytes``, as many bytes.

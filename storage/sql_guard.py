@@ -137,10 +137,14 @@ def _check_expression(node: dict[str, Any]) -> None:
 def _check_function(node: dict[str, Any], allowed: frozenset[str], what: str) -> None:
     # text.upper() is written like schema.upper(): the last part is the function
     name = node["function_name"]
-    if node.get("class") not in {"FUNCTION", "WINDOW"} or not {
-        _lower(name),
-        _lower(node["qualified_name"]["path"][-1]),
-    } <= allowed:
+    if (
+        node.get("class") not in {"FUNCTION", "WINDOW"}
+        or not {
+            _lower(name),
+            _lower(node["qualified_name"]["path"][-1]),
+        }
+        <= allowed
+    ):
         raise _not_allowed(f"the {what} {name!s:.80}")
 
 

@@ -86,7 +86,8 @@ class BoundedHttpProtocol(HttpToolsProtocol):
         if not is_answering or self.cycle.more_body:
             return False
         self.cycle.keep_alive = False
-        self.cycle.scope["extensions"][HALF_CLOSED].set()
+        half_closed: Any = self.cycle.scope["extensions"][HALF_CLOSED]
+        half_closed.set()
         return True
 
     def on_header(self, name: bytes, value: bytes) -> None:
@@ -98,7 +99,8 @@ class BoundedHttpProtocol(HttpToolsProtocol):
         """Begin a head: the first, or one that follows a request at once."""
         self._is_in_head = True
         super().on_message_begin()
-        self.scope["extensions"] = {HALF_CLOSED: asyncio.Event()}
+        extensions: dict[str, Any] = {HALF_CLOSED: asyncio.Event()}
+        self.scope["extensions"] = extensions
 
     def on_headers_complete(self) -> None:
         """Start the time for the body."""

@@ -23,7 +23,7 @@ from tests.receivers.fakes import FakeIntake
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-TOKEN = "an-endpoints-token.0123456789"
+BEARER = "an-endpoints-token.0123456789"
 ENDLESS = "SELECT sum(a.range * b.range) FROM range(100000000) a, range(100000) b"
 WAIT_S = 30
 
@@ -44,7 +44,7 @@ class SqlEndpoint:
 
     def post(self, body: object, **headers: str) -> httpx.Response:
         """Send a request with the token; header names have underscores for hyphens."""
-        named = {"authorization": f"Bearer {TOKEN}"}
+        named = {"authorization": f"Bearer {BEARER}"}
         named |= {name.replace("_", "-"): value for name, value in headers.items()}
         return self.client.post(self.url, json=body, headers=named)
 
@@ -73,7 +73,7 @@ class SqlEndpoint:
 @contextmanager
 def serve(data: Path, **settings: Any) -> Iterator[SqlEndpoint]:
     """Serve the lake of a data directory; nothing of it is left afterwards."""
-    sql = SqlSettings(enabled=True, endpoint="127.0.0.1:0", token=TOKEN, **settings)
+    sql = SqlSettings(enabled=True, endpoint="127.0.0.1:0", token=BEARER, **settings)
     telemetry = PrometheusTelemetry()
     queries = QueryProcesses(sql, data)
     listeners = Listeners(

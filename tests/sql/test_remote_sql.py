@@ -7,11 +7,9 @@ import json
 import os
 import signal
 import socket
-import threading
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
-import httpx
 import pyarrow as pa
 import pytest
 
@@ -20,8 +18,8 @@ from tests.sql.busy_day import busy_day
 from tests.sql.rows import shop
 from tests.sql.small_lake import SmallLake
 from tests.sql.sql_endpoint import (
+    BEARER,
     ENDLESS,
-    TOKEN,
     WAIT_S,
     SqlEndpoint,
     await_that,
@@ -32,6 +30,8 @@ from tests.sql.test_docs import QUESTIONS
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
+
+    import httpx
 
 MAX_ROWS = 1_000
 MAX_BYTES = 2**20
@@ -52,7 +52,7 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def endpoint(data: Path) -> Iterator[SqlEndpoint]:
     """Serve it with limits that are quickly reached."""
     limits = {"max_result_rows": MAX_ROWS, "max_result_bytes": MAX_BYTES, "memory_limit": 2**26}
-    with serve(data, timeout=1, max_request_body_size=1024, **limits) as endpoint:
+    with serve(data, timeout=2, max_request_body_size=1024, **limits) as endpoint:
         yield endpoint
 
 
@@ -118,11 +118,11 @@ def test_the_format_is_negotiated(
         None,
         "",
         "Bearer",
-        f"Basic {TOKEN}",
-        TOKEN,
-        f"Bearer {TOKEN[:-1]}",
-        f"Bearer {TOKEN}x",
-        f"Bearer {TOKEN.upper()}",
+        f"Basic {BEARER}",
+        BEARER,
+        f"Bearer {BEARER[:-1]}",
+        f"Bearer {BEARER}x",
+        f"Bearer {BEARER.upper()}",
         "Bearer \u00e9\u00e9\u00e9\u00e9",
     ],
 )
@@ -137,33 +137,34 @@ def test_without_the_token_nothing_is_told(
     reply = endpoint.client.post(endpoint.url, content=b"{", headers=headers)
     assert reply.status_code == 401
     assert reply.headers["www-authenticate"] == "Bearer"
-    assert TOKEN not in reply.text
-    assert endpoint.ask("SELECT 1", authorization=f"bearer  {TOKEN}").status_code == 200
+    assert BEARER not in reply.text
+    assert endpoint.ask("SELECT 1", authorization=f"bearer  {BEARER}").status_code == 200
 
 
 @pytest.mark.parametrize(
-    ("method", "path", "options", "status", "says"),
+    ("request_line", "options", "status", "says"),
     [
-        ("GET", "/v1/sql", {}, 405, "POST"),
-        ("POST", "/v1/traces", {"json": {}}, 404, "/v1/sql"),
-        ("POST", "/v1/sql", {"content": "SELECT 1"}, 415, "application/json"),
-        ("POST", "/v1/sql", {"data": {"sql": "SELECT 1"}}, 415, "application/json"),
-        ("POST", "/v1/sql", {"json": {"sql": "x" * 1024}}, 413, "1024"),
-        ("POST", "/v1/sql", {"json": ["SELECT 1"]}, 400, "sql"),
-        ("POST", "/v1/sql", {"json": {"sql": 1}}, 400, "sql"),
-        ("POST", "/v1/sql", {"json": {"sql": "SELECT 1", "params": []}}, 400, "params"),
-        ("POST", "/v1/sql", {"json": {"sql": "SELECT 1", "format": "csv"}}, 400, "arrow"),
+        ("GET /v1/sql", {}, 405, "POST"),
+        ("POST /v1/traces", {"json": {}}, 404, "/v1/sql"),
+        ("POST /v1/sql", {"content": "SELECT 1"}, 415, "application/json"),
+        ("POST /v1/sql", {"data": {"sql": "SELECT 1"}}, 415, "application/json"),
+        ("POST /v1/sql", {"json": {"sql": "x" * 1024}}, 413, "1024"),
+        ("POST /v1/sql", {"json": ["SELECT 1"]}, 400, "sql"),
+        ("POST /v1/sql", {"json": {"sql": 1}}, 400, "sql"),
+        ("POST /v1/sql", {"json": {"sql": "SELECT 1", "params": []}}, 400, "params"),
+        ("POST /v1/sql", {"json": {"sql": "SELECT 1", "format": "csv"}}, 400, "arrow"),
     ],
 )
 def test_other_requests(
-    endpoint: SqlEndpoint, method: str, path: str, options: dict[str, Any], status: int, says: str
+    endpoint: SqlEndpoint, request_line: str, options: dict[str, Any], status: int, says: str
 ) -> None:
     """Scenario: another method, path, type, a large body, a body that says something else.
 
     Guarantees: the status, and JSON whose "error" says what is expected.
     """
+    method, path = request_line.split()
     url = endpoint.url.replace("/v1/sql", path)
-    headers = {"authorization": f"Bearer {TOKEN}"}
+    headers = {"authorization": f"Bearer {BEARER}"}
     reply = endpoint.client.request(method, url, headers=headers, **options)
     assert reply.status_code == status
     assert says in reply.json()["error"]
@@ -185,7 +186,7 @@ def test_bodies_that_are_no_requests(endpoint: SqlEndpoint, body: bytes, status:
 
     Guarantees: told so.
     """
-    headers = {"authorization": f"Bearer {TOKEN}", "content-type": "application/json"}
+    headers = {"authorization": f"Bearer {BEARER}", "content-type": "application/json"}
     for content in (body, iter([body[:10], body[10:]])):
         reply = endpoint.client.post(endpoint.url, content=content, headers=headers)
         assert reply.status_code == status
@@ -255,18 +256,18 @@ def test_newer_spans_are_seen_and_removed_files_are_not_missed(tmp_path: Path) -
 
 
 RUNAWAYS = {
-    "a cross join": (ENDLESS, 504, "1 s"),
+    "a cross join": (ENDLESS, 504, "2 s"),
     "a cross join of spans": (
         "SELECT count(*) FROM spans a, spans b, spans c, spans d, spans e WHERE a.name > b.name",
         504,
-        "1 s",
+        "2 s",
     ),
     "a recursion without end": (
         "WITH RECURSIVE t AS (SELECT 1 AS n UNION ALL SELECT n + 1 FROM t) SELECT max(n) FROM t",
         504,
-        "1 s",
+        "2 s",
     ),
-    "one call that cannot be interrupted": (UNSTOPPABLE, 504, "1 s"),
+    "one call that cannot be interrupted": (UNSTOPPABLE, 504, "2 s"),
     "one huge text": ("SELECT length(repeat('x', 2000000000))", 400, "memory"),
     "one huge list": ("SELECT len(range(1000000000))", 400, "memory"),
     "a huge aggregate": ("SELECT list(range) FROM range(100000000)", 400, "memory"),
@@ -309,16 +310,17 @@ def test_a_killed_process_is_told_and_replaced(patient: SqlEndpoint) -> None:
     with ThreadPoolExecutor(1) as background:
         running = background.submit(patient.ask, ENDLESS)
         await_that(lambda: bool(patient.processes()))
-        # a process that has only begun to start is told of as one that cannot be started
         (pid,) = patient.processes()
-        await_that(lambda: _nice(pid) == 19 and _cpu_ticks(pid) > 100)
+        # starting takes a third of this
+        await_that(lambda: _cpu_ticks(pid) > 100)
+        assert _nice(pid) == min(19, os.nice(0) + 10)
         os.kill(pid, signal.SIGKILL)
         reply = running.result(WAIT_S)
     assert (reply.status_code, "ended" in reply.json()["error"]) == (500, True)
     assert patient.rows("SELECT 1 AS a") == [{"a": 1}]
     (pid,) = patient.processes()
     os.kill(pid, signal.SIGKILL)
-    await_that(lambda: pid not in patient.processes())
+    os.waitid(os.P_PID, pid, os.WEXITED | os.WNOWAIT)
     assert patient.rows("SELECT 2 AS a") == [{"a": 2}]
     assert patient.outcomes("aborted") == 1
 
@@ -359,9 +361,7 @@ def test_answers_at_the_same_time_are_each_ones_own(data: Path) -> None:
 
         def ask(number: int) -> bool:
             sql = f"SELECT {number} AS a, count(*) AS n FROM range({number * 1000})"
-            return all(
-                endpoint.rows(sql) == [{"a": number, "n": number * 1000}] for _ in range(20)
-            )
+            return all(endpoint.rows(sql) == [{"a": number, "n": number * 1000}] for _ in range(20))
 
         assert all(clients.map(ask, range(4)))
         assert endpoint.outcomes("answered") == 80
@@ -393,7 +393,7 @@ class _asking:  # noqa: N801 - used as a context manager
         self._socket.sendall(
             b"POST /v1/sql HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\n"
             b"authorization: Bearer %b\r\ncontent-length: %d\r\n\r\n%b"
-            % (TOKEN.encode(), len(body), body)
+            % (BEARER.encode(), len(body), body)
         )
 
     def __enter__(self) -> None:

@@ -28,7 +28,7 @@ from tests.sql.sql_endpoint import SqlEndpoint, serve
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-SECRET = "nobody-may-read-this-1f0c"
+UNREAD = "nobody-may-read-this-1f0c"
 REPOSITORY = Path(__file__).parents[2]
 SEED = 20_261
 
@@ -42,8 +42,8 @@ class Neighbourhood:
         self.data = root / "data"
         SmallLake(self.data).append(shop())
         self.secret = root / "secret.csv"
-        self.secret.write_text(f"a\n{SECRET}\n", encoding="utf-8")
-        pq.write_table(pa.table({"a": [SECRET]}), root / "neighbour.parquet")
+        self.secret.write_text(f"a\n{UNREAD}\n", encoding="utf-8")
+        pq.write_table(pa.table({"a": [UNREAD]}), root / "neighbour.parquet")
         self.was = self.fingerprint()
 
     def fill_in(self, sql: str) -> str:
@@ -96,7 +96,7 @@ def test_a_hostile_statement_is_refused_by_name(
     reply = endpoint.ask(place.fill_in(sql))
     assert reply.status_code in {400, 403}, reply.text
     assert token in reply.json()["error"]
-    assert SECRET not in reply.text
+    assert UNREAD not in reply.text
     assert place.fingerprint() == place.was
 
 
@@ -110,7 +110,7 @@ def test_disguised_statements_are_refused_too(endpoint: SqlEndpoint, place: Neig
     for sql in disguised(SEED, plain, 1_000):
         reply = endpoint.ask(sql)
         assert reply.status_code in {400, 403}, sql
-        assert SECRET not in reply.text
+        assert UNREAD not in reply.text
     assert place.fingerprint() == place.was
 
 
@@ -124,7 +124,7 @@ def test_damaged_statements_do_no_harm(endpoint: SqlEndpoint, place: Neighbourho
     for sql in damaged(SEED, plain, 1_000):
         reply = endpoint.ask(sql)
         assert reply.status_code in {200, 400, 403}, (sql, reply.text)
-        assert SECRET not in reply.text
+        assert UNREAD not in reply.text
     assert place.fingerprint() == place.was
     assert endpoint.rows("SELECT count(*) AS n FROM spans") == [{"n": 5}]
 
@@ -151,7 +151,7 @@ def test_without_its_guard_a_query_process_is_still_confined(place: Neighbourhoo
     told = json.loads(done.stdout)
     if not told["landlock"]:
         pytest.skip("this kernel has no Landlock")
-    assert SECRET not in done.stdout
+    assert UNREAD not in done.stdout
     assert place.fingerprint() == place.was
     # it did run them: what is harmless was answered, what is not was forbidden
     answers = dict(zip(statements, told["answers"], strict=True))
@@ -172,7 +172,7 @@ def test_the_whitelist_names_functions_that_exist_and_read_nothing(place: Neighb
             " coalesce(bool_or(has_side_effects), false) FROM duckdb_functions() GROUP BY ALL"
         ).fetchall()
     kinds = {name: set(kind) for name, kind, _ in rows}
-    assert FUNCTIONS | TABLE_FUNCTIONS <= kinds.keys()
+    assert kinds.keys() >= FUNCTIONS | TABLE_FUNCTIONS
     assert {name for name, _, keeps in rows if keeps and name in FUNCTIONS} == {"random"}
     tables = {name for name in FUNCTIONS if kinds[name] & {"table", "table_macro", "pragma"}}
     assert tables - TABLE_FUNCTIONS == {"histogram", "repeat"}  # scalars and aggregates as well

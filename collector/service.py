@@ -29,11 +29,13 @@ from collector.otlp.promotion import Promoter
 from collector.pipeline import Parts, Pipeline, Stage
 from collector.receivers.serving import Listeners
 from collector.redact_again import RedactAgain
+from collector.remote_sql import sql_app
 from processors.registry import PROCESSORS, SAMPLERS, canary_watch, load_custom
 from processors.sampling import SamplerChain
 from storage.journal import Journal
 from storage.lake import Lake
 from storage.live_erasure import LiveErasure
+from storage.query_processes import QueryProcesses
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -102,6 +104,7 @@ class Sidecar:
         self._again = RedactAgain(cast("Redaction", stages[0].processor))
         self._pipeline = self._make_pipeline(stages, samplers)
         self._telemetry.sample(t.PENDING_SPANS, self._pending_spans)
+        self._queries = QueryProcesses(settings.extensions.sql, Path(lake.path))
         self._listeners = self._make_listeners()
 
     def start(self) -> dict[str, str]:
@@ -121,6 +124,7 @@ class Sidecar:
         self._ready = False
         deadline = time.monotonic() + self._settings.service.shutdown_grace
         self._listeners.stop(deadline - time.monotonic())
+        self._queries.close()
         drained = self._pipeline.stop(max(0.0, deadline - time.monotonic()))
         self._erasure.stop()
         self._lake.close()
@@ -178,6 +182,9 @@ class Sidecar:
         if self._observers():
             app = metrics_app(self._telemetry, self._signals)
             apps.append(("metrics", settings.exporters.prometheus.endpoint, app))
+        sql = settings.extensions.sql
+        if sql.enabled:
+            apps.append(("sql", sql.endpoint, sql_app(sql, self._queries, self._telemetry)))
         return Listeners(
             settings.receivers.otlp.protocols,
             self._pipeline,

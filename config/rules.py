@@ -165,7 +165,17 @@ def endpoints(settings: ClearspanSettings) -> list[tuple[Path, str]]:
         prometheus = settings.exporters.prometheus.endpoint
         listed.append((("exporters", "prometheus", "endpoint"), prometheus))
     health = settings.extensions.health_check.endpoint
-    return [*listed, (("extensions", "health_check", "endpoint"), health)]
+    listed.append((("extensions", "health_check", "endpoint"), health))
+    if settings.extensions.sql.enabled:
+        listed.append((("extensions", "sql", "endpoint"), settings.extensions.sql.endpoint))
+    return listed
+
+
+def _sql_has_a_token(settings: ClearspanSettings) -> Iterator[Report]:
+    sql = settings.extensions.sql
+    if sql.enabled and sql.token is None:
+        path = ("extensions", "sql", "token")
+        yield path, "is needed where the endpoint is enabled: ${env:VAR} or ${file:PATH}"
 
 
 _RULES: Final[tuple[Callable[[ClearspanSettings], Iterator[Report]], ...]] = (
@@ -176,4 +186,5 @@ _RULES: Final[tuple[Callable[[ClearspanSettings], Iterator[Report]], ...]] = (
     _buckets_ascend,
     _promoted_columns,
     _endpoints_differ,
+    _sql_has_a_token,
 )

@@ -19,6 +19,12 @@ from config.exporters import (
     PrometheusSettings,
     RetentionSettings,
 )
+from config.extensions import (
+    ExtensionsSettings,
+    HealthCheckSettings,
+    MemoryLimiterSettings,
+    SqlSettings,
+)
 from config.redaction import RedactionSettings
 from config.redaction_operators import Operator
 from config.sampling import ProbabilisticSamplerSettings, TailSamplingSettings
@@ -51,6 +57,7 @@ __all__ = [
     "RetentionSettings",
     "ServiceSettings",
     "ServiceTelemetrySettings",
+    "SqlSettings",
 ]
 
 
@@ -160,35 +167,6 @@ class ProcessorsSettings(BaseModel):
     def custom_options(self, reference: str) -> dict[str, Any]:
         """Return the options given for the user processor ``module:Class`` (empty if none)."""
         return dict((self.model_extra or {}).get(reference) or {})
-
-
-class HealthCheckSettings(Settings):
-    """`/live` and `/ready` for probes."""
-
-    endpoint: Endpoint = Field("127.0.0.1:13133", description="Where to listen, host:port.")
-
-
-class MemoryLimiterSettings(Settings):
-    """What may be in flight at once."""
-
-    max_in_flight_bytes: ByteSize = Field(
-        64 * 2**20,
-        description="Most bytes of requests admitted and not yet answered; over it senders get "
-        "a retryable error.",
-    )
-
-
-class ExtensionsSettings(Settings):
-    """Beside the data's way."""
-
-    health_check: HealthCheckSettings = Field(
-        default_factory=HealthCheckSettings,
-        description="The health endpoint.",
-    )
-    memory_limiter: MemoryLimiterSettings = Field(
-        default_factory=MemoryLimiterSettings,
-        description="Admission limits.",
-    )
 
 
 class BatchingSettings(Settings):

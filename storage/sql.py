@@ -54,11 +54,12 @@ def print_setup(data: DataSource) -> str:
     return head + "".join(f"{text};\n" for text in statements)
 
 
-def connect(data: DataSource) -> duckdb.DuckDBPyConnection:
+def connect(data: DataSource, *, spills: bool = True) -> duckdb.DuckDBPyConnection:
     """Return an in-memory DuckDB with the views and macros over the lakes as they are now.
 
-    It downloads no extension; for S3 it loads httpfs where that is installed. Raises QueryError,
-    which names the lake that cannot be read.
+    It downloads no extension; for S3 it loads httpfs where that is installed. ``spills`` lets large
+    queries use the system's directory for temporary files. Raises QueryError, which names the lake
+    that cannot be read.
     """
     lakes = find_lakes(data)
     connection = _connection(lakes)
@@ -78,7 +79,7 @@ def _connection(lakes: Sequence[str]) -> duckdb.DuckDBPyConnection:
             "autoload_known_extensions": "false",
             "autoinstall_known_extensions": "false",
             # the default is a directory in whatever the working directory is
-            "temp_directory": tempfile.gettempdir(),
+            "temp_directory": tempfile.gettempdir() if spills else "",
         }
     )
     try:

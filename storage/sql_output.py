@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 import tempfile
 from collections import Counter
+from contextlib import contextmanager
 from dataclasses import dataclass
 from decimal import Decimal
 from pathlib import Path
@@ -29,7 +30,6 @@ FORMATS: Final[tuple[Format, ...]] = ("table", "json", "csv", "parquet", "arrow"
 BINARY: Final = frozenset({"parquet", "arrow", "arrows"})
 
 _COPY_OPTIONS: Final = {
-    "json": "FORMAT json, ARRAY true",
     "csv": "FORMAT csv, HEADER true",
     "parquet": "FORMAT parquet, COMPRESSION zstd",
 }
@@ -40,6 +40,7 @@ _MOST_PAGED_ROWS: Final = 1_000
 _MOST_PAGED_RECORDS: Final = 100
 _CELL_CHARS: Final = 60
 _ARROW_BATCH_ROWS: Final = 65_536
+_JSON_BATCH_ROWS: Final = 2_048
 # What a column needs at least, in characters: a trace id whole, the start of a map.
 _SCALAR: Final = 32
 _NESTED: Final = 20
@@ -86,6 +87,9 @@ class Result:
                 self.show(text, width=120)
                 text.seek(0)
                 output.write(text.read().encode())
+            return
+        if form == "json":
+            self._write_json(output)
             return
         with tempfile.TemporaryDirectory(prefix="clearspan-") as directory:
             path = Path(directory) / "result"
@@ -173,16 +177,36 @@ class Result:
         columns = [list(map(_text, _readable(column).to_pylist())) for column in shown.columns]
         return zip(*columns, strict=True)
 
-    def _copy(self, path: Path, form: Format) -> None:
-        table = _without_nan(self.table) if form == "json" else self.table
+    def _write_json(self, output: BinaryIO) -> None:
+        """Write one array, a line a row, without a file in between: a query process has none."""
         try:
-            with duckdb.connect() as connection:
-                connection.execute("SET TimeZone = 'UTC'")
-                connection.register("result", table)
+            with self._as_relation(_without_nan(self.table)) as connection:
+                rows = connection.sql("SELECT to_json(result)::VARCHAR FROM result")
+                before = "[\n\t"
+                for batch in rows.to_arrow_reader(_JSON_BATCH_ROWS):
+                    if batch.num_rows:
+                        text = ",\n\t".join(batch.column(0).to_pylist())
+                        output.write(f"{before}{text}".encode())
+                        before = ",\n\t"
+        except duckdb.Error as error:
+            raise QueryError(f"the result cannot be written as json: {error}") from error
+        output.write(b"\n]\n" if len(self) else b"[]\n")
+
+    def _copy(self, path: Path, form: Format) -> None:
+        try:
+            with self._as_relation(self.table) as connection:
                 target = quote(str(path))
                 connection.execute(f"COPY result TO {target} ({_COPY_OPTIONS[form]})")
         except duckdb.Error as error:
             raise QueryError(f"the result cannot be written as {form}: {error}") from error
+
+    @staticmethod
+    @contextmanager
+    def _as_relation(table: pa.Table) -> Iterator[duckdb.DuckDBPyConnection]:
+        with duckdb.connect() as connection:
+            connection.execute("SET TimeZone = 'UTC'")
+            connection.register("result", table)
+            yield connection
 
 
 def _without_nan(table: pa.Table) -> pa.Table:

@@ -126,3 +126,27 @@ class Intake(Protocol):
         no reference to the payload is kept.
         """
         ...
+
+
+QueryFormat = Literal["json", "arrow"]
+
+
+class RunningQuery(Protocol):
+    """A query that somebody waits for."""
+
+    @property
+    def done(self) -> Future[bytes]:
+        """The whole answer in the format asked for, or a ``QueryError``."""
+        ...
+
+    def cancel(self) -> None:
+        """Let it go: nobody waits any more; thread-safe, harmless when it is done."""
+        ...
+
+
+class QueryRunner(Protocol):
+    """Who answers remote queries; thread-safe."""
+
+    def submit(self, sql: str, form: QueryFormat) -> RunningQuery:
+        """Begin a query; never blocks."""
+        ...

@@ -31,6 +31,26 @@ class QueryError(ClearspanError):
     """A query cannot be answered: wrong SQL or no lake. The text is for whoever wrote the query."""
 
 
+class QueryRefused(QueryError):
+    """The SQL names what is not allowed in a remote query; the text says what."""
+
+
+class QueryOverLimit(QueryError):
+    """The query needs more memory, or its answer more rows or bytes, than are allowed."""
+
+
+class QueryTimeout(QueryError):
+    """The query did not end in the time it is given."""
+
+
+class QueryAborted(QueryError):
+    """The process that ran the query ended before it had answered."""
+
+
+class QueryUnavailable(QueryError):
+    """No process can be started to run queries in, or the lake cannot be read."""
+
+
 class UpkeepFailed(ClearspanError):
     """A lake cannot be copied or repaired as asked: damaged, full or unreadable; exit code 1."""
 

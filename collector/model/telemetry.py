@@ -238,6 +238,21 @@ LAKE_FAILURES: Final = Metric(
     "Flushes and maintenance runs that failed and are tried again.",
     ("operation",),
 )
+SQL_REQUESTS: Final = Metric(
+    "clearspan_sql_requests_total",
+    "counter",
+    "Requests to the SQL endpoint, by outcome (answered, invalid, refused, over_limit, timeout, "
+    "aborted, unavailable, busy, unauthorized, bad_request, disconnected, internal).",
+    ("outcome",),
+)
+SQL_SECONDS: Final = Metric(
+    "clearspan_sql_query_duration_seconds",
+    "histogram",
+    "Time a query took at the SQL endpoint, the start of its process included, whatever came of "
+    "it.",
+    (),
+    (0.01, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60),
+)
 SERIES: Final = Metric(
     "clearspan_metric_series",
     "gauge",

@@ -6,6 +6,7 @@ also hangs up on a client that closes its sending side before the answer.
 
 from __future__ import annotations
 
+import asyncio
 import time
 from email.utils import formatdate
 from typing import TYPE_CHECKING, Any, Final
@@ -14,13 +15,19 @@ import httptools
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
 if TYPE_CHECKING:
-    import asyncio
     from collections.abc import Callable
 
     from collector.receivers.timeouts import Timeouts
 
 # Bytes that bring a request no further: an unfinished head, chunk extensions, trailers.
 _MOST_IDLE_BYTES: Final = 64 * 1024
+
+HALF_CLOSED: Final = "clearspan.half_closed"
+"""An ASGI extension, an ``asyncio.Event``: the client will send no more.
+
+Whether it still waits for the answer cannot be told before there is one; for a costly answer an app
+may take it for gone.
+"""
 
 
 class BoundedHttpProtocol(HttpToolsProtocol):
@@ -79,6 +86,8 @@ class BoundedHttpProtocol(HttpToolsProtocol):
         if not is_answering or self.cycle.more_body:
             return False
         self.cycle.keep_alive = False
+        half_closed: Any = self.cycle.scope["extensions"][HALF_CLOSED]
+        half_closed.set()
         return True
 
     def on_header(self, name: bytes, value: bytes) -> None:
@@ -90,6 +99,8 @@ class BoundedHttpProtocol(HttpToolsProtocol):
         """Begin a head: the first, or one that follows a request at once."""
         self._is_in_head = True
         super().on_message_begin()
+        extensions: dict[str, Any] = {HALF_CLOSED: asyncio.Event()}
+        self.scope["extensions"] = extensions
 
     def on_headers_complete(self) -> None:
         """Start the time for the body."""

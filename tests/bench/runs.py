@@ -73,6 +73,11 @@ def prepare(directory: Path, profile: Profile, mode: Mode) -> Path:
     return path
 
 
+def warm_up_s(seconds: float) -> float:
+    """Return how long the load runs before a measured window of so many seconds."""
+    return min(5.0, max(2.0, seconds / 4))
+
+
 def measure(
     receiver: Receiver, profile: Profile, mode: Mode, templates: Path, seconds: float
 ) -> Run:
@@ -81,7 +86,7 @@ def measure(
         target=receiver.target,
         templates=str(templates),
         seconds=seconds,
-        warm_up_s=min(5.0, max(2.0, seconds / 4)),
+        warm_up_s=warm_up_s(seconds),
         clients=CLIENTS,
         rate=OPEN_RATE if mode == "open" else 0.0,
         watch_pid=receiver.process.pid,

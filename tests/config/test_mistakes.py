@@ -271,6 +271,31 @@ _EXACT = {
             "each more than the one before"
         ),
     ),
+    "SQL without a token": (
+        "extensions: {sql: {enabled: true}}\n",
+        (
+            "c.yaml:1:19: extensions.sql.token: is needed where the endpoint is enabled: "
+            "${env:VAR} or ${file:PATH}"
+        ),
+    ),
+    "short token": (
+        "extensions: {sql: {token: tooshort-1234}}\n",
+        "c.yaml:1:27: extensions.sql.token: must be at least 16 characters long",
+    ),
+    "token that no header can carry": (
+        "extensions: {sql: {token: 'blanks are not allowed'}}\n",
+        (
+            "c.yaml:1:27: extensions.sql.token: may only hold letters, digits, '-._~+/' and '=' at "
+            "the end"
+        ),
+    ),
+    "SQL on the port of another": (
+        "extensions: {sql: {enabled: true, token: 0123456789abcdef, endpoint: '127.0.0.1:4317'}}\n",
+        (
+            "c.yaml:1:70: extensions.sql.endpoint: the same endpoint as "
+            "receivers.otlp.protocols.grpc.endpoint"
+        ),
+    ),
 }
 
 

@@ -62,7 +62,7 @@ def connect(data: DataSource, *, spills: bool = True) -> duckdb.DuckDBPyConnecti
     that cannot be read.
     """
     lakes = find_lakes(data)
-    connection = _connection(lakes)
+    connection = _connection(lakes, spills=spills)
     try:
         for statement in _SETTINGS:
             connection.execute(statement)
@@ -73,7 +73,7 @@ def connect(data: DataSource, *, spills: bool = True) -> duckdb.DuckDBPyConnecti
     return connection
 
 
-def _connection(lakes: Sequence[str]) -> duckdb.DuckDBPyConnection:
+def _connection(lakes: Sequence[str], *, spills: bool = True) -> duckdb.DuckDBPyConnection:
     connection = duckdb.connect(
         config={
             "autoload_known_extensions": "false",

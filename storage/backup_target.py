@@ -31,7 +31,8 @@ if TYPE_CHECKING:
     from storage.manifest_text import ManifestState
 
 MARKER: Final = "BACKUP.json"
-_LOCK: Final = "LOCK"
+# what a first try that failed may leave beside nothing else
+_NO_CONTENT: Final = frozenset({"LOCK", MARKER + ".tmp"})
 
 
 class BackupTarget:
@@ -84,7 +85,7 @@ class BackupTarget:
         return self._remove_surplus(state.files)
 
     def _check(self, *, update: bool) -> None:
-        found = {path.name for path in list_directory(self.path)} - {_LOCK}
+        found = {path.name for path in list_directory(self.path)} - _NO_CONTENT
         if not found:
             return
         if not update:

@@ -30,7 +30,7 @@ from storage.lake_tables import SPANS
 from storage.manifest_recovery import STAGING, set_file_aside
 from storage.repeating import Repeating
 from storage.replaced_files import ReplacedFiles
-from storage.retention import expired_files
+from storage.retention import CautiousClock, expired_files
 from storage.service_retention import ServiceRetention
 
 if TYPE_CHECKING:
@@ -71,6 +71,7 @@ class Maintenance:
         self._telemetry = telemetry
         self._manifest = manifest
         self._environment = environment
+        self._clock = CautiousClock(environment)
         self._last_flush: dict[str, float] = {}
         self._running = threading.Lock()
         self._is_stopping = threading.Event()
@@ -124,7 +125,7 @@ class Maintenance:
         expired = expired_files(
             state.files.values(),
             self._settings.retention,
-            self._environment.now(),
+            self._clock.now_s(),
             state.settled_through,
         )
         if not expired or not self._commit_removal(set(expired)):
@@ -136,7 +137,7 @@ class Maintenance:
     def _expire_services(self) -> None:
         """Delete rows whose service has had its time, file by file."""
         state = self._manifest.state
-        files, now_s = state.files.values(), self._environment.now()
+        files, now_s = state.files.values(), self._clock.now_s()
         plan = self._services.plan(files, now_s, state.settled_through)
         while not self._is_stopping.is_set():
             try:

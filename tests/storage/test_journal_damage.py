@@ -13,6 +13,7 @@ from collector.model.errors import StorageUnavailable
 from collector.model.telemetry import JOURNAL_QUARANTINED
 from config.exporters import JournalSettings
 from storage.journal import Journal
+from storage.journal_segment import Scan, Segment, scan
 from tests.storage.batches import make_batch
 from tests.storage.recording import RecordingTelemetry
 
@@ -91,6 +92,43 @@ def test_every_flipped_byte_loses_at_most_its_batch(
         missing = [table for table in tables if table not in rows]
         assert len(missing) <= 1
         assert rows == [table for table in tables if table not in missing]
+
+
+def test_every_byte_wrong_and_every_cut_of_a_segment(
+    tmp_path: Path,
+    original: tuple[str, bytes, list[pa.Table]],
+) -> None:
+    """Scenario: each byte of a segment in turn is wrong by one bit; the file ends before each byte.
+
+    Guarantee: what is taken for a batch is, byte for byte, one that was written, in its place; a
+    wrong bit costs its batch and says so, a cut those behind it.
+    """
+    name, content, _ = original
+    frames = frames_in(tmp_path / name, content)[0]
+    assert len(frames) == FRAMES
+    ends = [content.index(frame) + len(frame) for frame in frames]
+    start = ends[0] - len(frames[0])
+    for position in range(len(content)):
+        flipped = bytes([content[position] ^ 1 << position % 8])
+        wrong = content[:position] + flipped + content[position + 1 :]
+        hit = sum(end <= position for end in ends) if position >= start else None
+        found, result = frames_in(tmp_path / name, wrong)
+        assert found == [frame for place, frame in enumerate(frames) if place != hit]
+        assert result.is_damaged or hit == FRAMES - 1
+        assert result.is_damaged or result.is_torn
+        found, result = frames_in(tmp_path / name, content[:position])
+        assert found == frames[: sum(end <= position for end in ends)]
+        assert not result.is_damaged
+
+
+def frames_in(path: Path, content: bytes) -> tuple[list[bytes], Scan]:
+    """Return the frames that are found good in a segment of this content."""
+    segment = Segment.named(path)
+    assert segment is not None
+    result = scan(segment, content, None)
+    assert segment.schema.equals(s.SPAN_SCHEMA)
+    places = [(frame.offset, frame.offset + frame.size_bytes) for frame in segment.frames]
+    return [content[start:end] for start, end in places], result
 
 
 def test_damage_is_counted_and_the_file_kept(

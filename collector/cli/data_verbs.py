@@ -126,9 +126,9 @@ def erase(  # noqa: PLR0913, PLR0917 - one parameter an option
     config: ConfigFiles = None,
     overrides: Overrides = None,
 ) -> None:
-    """Erase spans and their events from lake and journal, search every byte, print a receipt.
+    """Erase spans and their events from lake, journal and memory, search every byte, print a receipt.
 
-    The sidecar must be stopped. Killed, it goes on when it is run again.
+    A running sidecar does it itself, while spans come in. Killed, run it again.
     """
     from collector.cli import erasure  # noqa: PLC0415 - see module docstring
 

@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 BEARER = "an-endpoints-token.0123456789"
 ENDLESS = "SELECT sum(a.range * b.range) FROM range(100000000) a, range(100000) b"
 WAIT_S = 30
+MAX_ROWS = 1_000
+"""Of the fixture ``limited``."""
 
 
 @dataclass(frozen=True, slots=True)

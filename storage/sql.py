@@ -14,7 +14,7 @@ import duckdb
 from collector.model.errors import QueryError
 from storage.sql_lakes import find_lakes, is_remote, load_remote_access
 from storage.sql_output import Result
-from storage.sql_promoted import read_promoted
+from storage.sql_promoted import found_others, read_promoted
 from storage.sql_views import MACROS, VIEWS, refresh_statement, view_statements
 
 if TYPE_CHECKING:
@@ -137,13 +137,14 @@ def _run(data: DataSource, sql: str, watch: Watch | None) -> Result:
 
 
 def _open(connection: duckdb.DuckDBPyConnection, lakes: Sequence[str]) -> Promoted:
-    """Make views and macros over lakes and return the promoted columns they show.
+    """Make views and macros over lakes and return the promoted columns they show, for any files.
 
     Raises QueryError that names the lake that prevents it.
     """
     try:
         promoted = read_promoted(connection, lakes)
-        for statement in (refresh_statement(lakes, promoted), *view_statements(promoted)):
+        connection.execute(refresh_statement(lakes, promoted))
+        for statement in view_statements(found_others(connection, lakes, promoted)):
             connection.execute(statement)
     except (duckdb.Error, ValueError, TypeError, LookupError) as error:
         if len(lakes) > 1:

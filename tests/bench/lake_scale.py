@@ -224,7 +224,13 @@ def _ms(value: float) -> str:
 
 
 def _print_table(rows: list[list[str]]) -> None:
-    head = ["", "spans", *(f"{text}, ms" for text in QUESTIONS.values()), "B a span", "CPU µs a span"]
+    head = [
+        "",
+        "spans",
+        *(f"{text}, ms" for text in QUESTIONS.values()),
+        "B a span",
+        "CPU µs a span",
+    ]
     print()
     for row in (head, ["---"] * len(head), *rows):
         print(f"| {' | '.join(row)} |")

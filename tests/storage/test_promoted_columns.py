@@ -256,6 +256,7 @@ def test_a_manifest_of_version_1_is_read_and_upgraded(tmp_path: Path) -> None:
     write(data, lake_settings(), batch_with([[("tenant.id", "a")]] * 6))
     state = parse((data / "lake" / MANIFEST).read_bytes())
     old = json.loads(render(state, 0.0))
+    old["files"] = [{k: v for k, v in file.items() if k != "layout"} for file in old["files"]]
     for key in ("layout", "layouts", "checksum"):
         del old[key]
     body = json.dumps(old | {"format_version": 1}, separators=(",", ":"))[:-1].encode()
@@ -287,7 +288,7 @@ def test_a_lost_manifest_and_a_backup_keep_the_columns(tmp_path: Path) -> None:
     assert (
         after.layout
         == before.layout
-        == Layout((PromotedColumn("tenant", "span", "tenant.id", "string"),))
+        == Layout.of_today(SPANS, [PromotedColumn("tenant", "span", "tenant.id", "string")])
     )
     assert after.files == before.files
     for place in (data, tmp_path / "copy"):

@@ -114,7 +114,7 @@ def merged_facts(merge: Merge, state: ManifestState) -> Facts:
         settled_before=state.settled_through,
         replaces=tuple(entry.path for entry in inputs),
         rules=inputs[0].rules if len({entry.rules for entry in inputs}) == 1 else "",
-        promoted=state.layout.of_table(merge.table).columns,
+        layout=state.layout.of_table(merge.table),
     )
 
 

@@ -15,7 +15,8 @@ from collector.model import schema as s
 from collector.model.errors import QueryError
 from storage.erased import KEY_SCHEMA, Erased
 from storage.lake_tables import SPAN_EVENTS_SCHEMA, SPANS, SPANS_SCHEMA, TABLES
-from storage.sql_views import columns_of, quote
+from storage.sql_files import quote
+from storage.sql_views import columns_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

@@ -66,7 +66,8 @@ class FileRewriter:
         """
         kept = _Kept(entry, apply, pieces_of(self._lake, entry, rows_at_a_time))
         path = self._lake / STAGING / f"{secrets.token_hex(8)}.parquet"
-        writer = ParquetWriter(path, entry.table, entry.rows, self._manifest.state.layout)
+        layout = self._manifest.state.layout.of_table(entry.table)
+        writer = ParquetWriter(path, entry.table, entry.rows, layout)
         try:
             write_grouped(kept, writer)
             facts = self._facts(entry, rules, kept)
@@ -97,7 +98,7 @@ class FileRewriter:
             settled_before=state.settled_through,
             replaces=(entry.path,),
             rules=rules,
-            promoted=state.layout.of_table(entry.table).columns,
+            layout=state.layout.of_table(entry.table),
         )
 
 

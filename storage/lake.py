@@ -24,7 +24,7 @@ from storage.environment import Environment
 from storage.files import DirectoryLock, cause, remove_quietly
 from storage.lake_maintenance import Maintenance
 from storage.lake_tables import TIME_COLUMN, Part, split
-from storage.layout import Layout
+from storage.layout import promoted_columns
 from storage.manifest import StagedFile
 from storage.manifest_recovery import STAGING, Opened, open_manifest, set_file_aside
 from storage.parquet import Facts, ParquetWriter, rules_of
@@ -235,7 +235,7 @@ class Lake:
                 self._directory,
                 self._environment,
                 self._telemetry,
-                Layout.of_settings(self._settings.promote),
+                promoted_columns(self._settings.promote),
             )
             state = opened.manifest.state
             damaged: list[FileEntry] = []
@@ -301,10 +301,10 @@ class Lake:
             settled_before=state.settled_through,
             parts=parts,
             rules=rules,
-            promoted=state.layout.of_table(part.table).columns,
+            layout=state.layout.of_table(part.table),
         )
         path = self._directory / STAGING / f"{secrets.token_hex(8)}.parquet"
-        writer = ParquetWriter(path, part.table, facts.rows, state.layout)
+        writer = ParquetWriter(path, part.table, facts.rows, facts.layout)
         try:
             writer.write(part.rows)
             size = writer.close(facts)

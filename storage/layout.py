@@ -1,7 +1,7 @@
-"""Which columns the files of ``spans`` have beside the schema's own, as the configuration says.
+"""Which columns a file has: those of the schema as it was then, and those the configuration adds.
 
-They are made of the attribute maps whenever a file is written (flush, merge, rewrite), so they hold
-what redaction left, and a file that a merge makes has today's columns whatever its inputs had.
+The latter are made of the attribute maps whenever a file of ``spans`` is written (flush, merge,
+rewrite), so they hold what redaction left, and a merged file has today's whatever its inputs had.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from collector.model.schema import ATTRIBUTES, RESOURCE_ATTRIBUTES, Promotion
 from storage.lake_tables import SPANS, TABLES
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping
 
     from config.exporters import PromotedAttribute
 
@@ -78,64 +78,87 @@ class PromotedColumn:
 
 @dataclass(frozen=True)
 class Layout:
-    """The promoted columns of a file, in their order; equal when they are."""
+    """A file's columns; equal when they are.
 
+    ``schema`` stands for the names of the schema's own columns (a column never changes its type),
+    empty when that is not known; ``columns`` are the promoted ones, in their order.
+    """
+
+    schema: str = ""
     columns: tuple[PromotedColumn, ...] = ()
 
     @classmethod
-    def of_settings(cls, promote: Iterable[PromotedAttribute]) -> Self:
-        """Return the layout that ``exporters.lake.promote`` asks for."""
-        return cls(tuple(PromotedColumn(p.column, p.source, p.key, p.type) for p in promote))
+    def of_today(cls, table: str, columns: Iterable[PromotedColumn] = ()) -> Self:
+        """Return what a file of the table gets now; only ``spans`` have promoted columns."""
+        return cls(_OWN[table], tuple(columns) if table == SPANS else ())
 
     @classmethod
-    def of_json(cls, columns: Iterable[dict[str, Any]]) -> Self:
-        """Return what ``plain`` gave; raises TypeError or ValueError when it is something else."""
-        return cls(tuple(PromotedColumn(**column) for column in columns))
+    def of_plain(cls, plain: Mapping[str, Any]) -> Self:
+        """Return what ``plain`` gave; else raises TypeError, ValueError or LookupError."""
+        columns = tuple(PromotedColumn(**column) for column in plain["promoted"])
+        return cls(str(plain["schema"]), columns)
+
+    @property
+    def plain(self) -> dict[str, Any]:
+        """The layout as JSON has it."""
+        return {
+            "schema": self.schema,
+            "promoted": [
+                {"column": one.column, "source": one.source, "key": one.key, "type": one.type}
+                for one in self.columns
+            ],
+        }
 
     @cached_property
     def id(self) -> str:
-        """A short name of exactly these columns in any order; empty when there are none."""
-        texts = sorted(json.dumps(column) for column in self.plain)
-        return f"{zlib.crc32(json.dumps(texts).encode()):08x}" if texts else ""
-
-    @property
-    def plain(self) -> list[dict[str, str]]:
-        """The columns as JSON has them."""
-        return [
-            {"column": one.column, "source": one.source, "key": one.key, "type": one.type}
-            for one in self.columns
-        ]
+        """A short name of these columns in any order; empty for the unknown layout."""
+        if self == UNKNOWN:
+            return ""
+        plain = self.plain
+        texts = [plain["schema"], *sorted(json.dumps(column) for column in plain["promoted"])]
+        return _crc(json.dumps(texts))
 
     def of_table(self, table: str) -> Layout:
-        """Return the layout of the table's files: only those of ``spans`` have such columns."""
-        return self if table == SPANS else OWN_COLUMNS
+        """Return what the table's files get where those of ``spans`` get this."""
+        return self if table == SPANS else Layout.of_today(table)
 
-    def schema(self, table: str) -> pa.Schema:
-        """Return the columns of a file of the table: the schema's own, then these."""
-        columns = self.of_table(table).columns
-        return pa.schema([*TABLES[table], *((one.column, _TYPES[one.type]) for one in columns)])
+    def arrow(self, table: str) -> pa.Schema:
+        """Return the table's schema of today, then the promoted columns."""
+        return pa.schema(
+            [*TABLES[table], *((one.column, _TYPES[one.type]) for one in self.columns)]
+        )
 
-    def widen(self, spans: pa.Table) -> pa.Table:
-        """Return rows of the schema's own columns with these behind them."""
+    def widen(self, rows: pa.Table) -> pa.Table:
+        """Return rows of the schema's own columns with the promoted ones behind them."""
         if not self.columns:
-            return spans
-        spans = spans.combine_chunks()
-        made = self._attribute_columns.of(lambda name: spans.column(name).combine_chunks())
+            return rows
+        rows = rows.combine_chunks()
+        made = self._attribute_columns.of(lambda name: rows.column(name).combine_chunks())
         for one in self.columns:
             field = pa.field(one.column, _TYPES[one.type])
             values = made.get(one.column)
-            spans = spans.append_column(
-                field, pa.nulls(spans.num_rows, field.type) if values is None else values
+            rows = rows.append_column(
+                field, pa.nulls(rows.num_rows, field.type) if values is None else values
             )
-        return spans
+        return rows
 
     @cached_property
     def _attribute_columns(self) -> AttributeColumns:
         return AttributeColumns(one.promotion for one in self.columns)
 
 
-OWN_COLUMNS: Final = Layout()
-"""No column but the schema's own."""
+def promoted_columns(promote: Iterable[PromotedAttribute]) -> tuple[PromotedColumn, ...]:
+    """Return the columns that ``exporters.lake.promote`` asks for."""
+    return tuple(PromotedColumn(p.column, p.source, p.key, p.type) for p in promote)
+
+
+def _crc(text: str) -> str:
+    return f"{zlib.crc32(text.encode()):08x}"
+
+
+UNKNOWN: Final = Layout()
+"""That of a file made before layouts were noted."""
+_OWN: Final = {table: _crc(",".join(schema.names)) for table, schema in TABLES.items()}
 
 
 def _quote(text: str) -> str:

@@ -22,7 +22,7 @@ from storage.files import (
     sync_directory,
 )
 from storage.lake_tables import SPANS, TABLES
-from storage.layout import OWN_COLUMNS
+from storage.layout import UNKNOWN, Layout
 from storage.manifest import MANIFEST, MANIFEST_COPY, Manifest
 from storage.manifest_text import (
     FileEntry,
@@ -39,7 +39,7 @@ if TYPE_CHECKING:
 
     from collector.model.telemetry import Telemetry
     from storage.environment import Environment
-    from storage.layout import Layout
+    from storage.layout import PromotedColumn
 
 QUARANTINE: Final = "quarantine"
 STAGING: Final = "staging"
@@ -62,12 +62,12 @@ def open_manifest(
     directory: Path,
     environment: Environment,
     telemetry: Telemetry,
-    layout: Layout | None = None,
+    promoted: tuple[PromotedColumn, ...] | None = None,
 ) -> Opened:
     """Return the lake's state, made anew if there is none and rebuilt if it is damaged.
 
-    New files will be of this layout, of the one the lake has if there is none. A manifest of an
-    earlier format version is written in today's.
+    New files get these promoted columns, those that the lake has if None. A manifest of an earlier
+    format version is written in today's.
 
     Raises ``StartupError`` when a later version wrote it, OSError when the disk refuses.
     """
@@ -86,7 +86,8 @@ def open_manifest(
     orphans = {path: generation for path, generation in on_disk.items() if path not in files}
     never_committed = [path for path, gen in orphans.items() if found and gen > state.generation]
     remove_quietly([directory / path for path in never_committed])
-    layout = state.layout if layout is None else layout
+    columns = state.layout.columns if promoted is None else promoted
+    layout = Layout.of_today(SPANS, columns)
     _write_empty_files(directory, layout)
     manifest = Manifest(
         directory,
@@ -192,7 +193,7 @@ def _rebuild(directory: Path, on_disk: dict[str, int], telemetry: Telemetry) -> 
 
 def _newest_layout(facts: dict[str, Facts], on_disk: dict[str, int]) -> Layout:
     spans = [path for path in facts if path.startswith(f"{SPANS}/")]
-    return facts[max(spans, key=on_disk.__getitem__)].layout if spans else OWN_COLUMNS
+    return facts[max(spans, key=on_disk.__getitem__)].layout if spans else UNKNOWN
 
 
 def entry_from(directory: Path, path: str, facts: Facts | None) -> FileEntry:

@@ -13,11 +13,11 @@ from functools import cached_property
 from typing import Any, Final
 
 from storage.lake_tables import SPAN_EVENTS, SPANS
-from storage.layout import OWN_COLUMNS, Layout
+from storage.layout import UNKNOWN, Layout
 
 FORMAT_VERSION: Final = 2
 READABLE_VERSIONS: Final = (1, 2)
-"""Version 1 has no layouts: its files have the schema's own columns."""
+"""Version 1 has no layouts: which of the schema's columns its files have is not known."""
 _CHECKSUM: Final = ',"checksum":"crc32:'
 
 
@@ -35,7 +35,7 @@ class FileEntry:
 
     ``crc32`` is of all its bytes: footer, page index and Bloom filters have no checksum of their
     own, and a reader trusts them. None if nobody took it when the file was made. ``layout`` are the
-    promoted columns the file has.
+    columns the file has.
     """
 
     path: str
@@ -48,7 +48,7 @@ class FileEntry:
     max_seq: int
     rules: str = ""
     crc32: int | None = None
-    layout: Layout = OWN_COLUMNS
+    layout: Layout = UNKNOWN
 
     @property
     def partition(self) -> str:
@@ -61,7 +61,7 @@ class FileEntry:
         values = {name: getattr(self, name) for name in _FIELDS}
         if self.crc32 is None:
             del values["crc32"]
-        if self.layout.columns:
+        if self.layout.id:
             values["layout"] = self.layout.id
         return json.dumps(values, separators=(",", ":"))
 
@@ -71,13 +71,13 @@ _FIELDS: Final = tuple(name for name in FileEntry.__dataclass_fields__ if name !
 
 @dataclass(frozen=True, slots=True)
 class ManifestState:
-    """What one generation of the manifest says; new files are of its ``layout``."""
+    """What one generation of the manifest says; new files of ``spans`` are of its ``layout``."""
 
     generation: int
     source_id: str
     settled_through: int
     files: dict[str, FileEntry]
-    layout: Layout = OWN_COLUMNS
+    layout: Layout = UNKNOWN
 
 
 def empty_path(table: str) -> str:
@@ -90,7 +90,8 @@ def render(state: ManifestState, now_s: float) -> bytes:
     lists = {table: [empty_path(table)] for table in (SPANS, SPAN_EVENTS)}
     for entry in state.files.values():  # over files
         lists[entry.table].append(entry.path)
-    layouts = {state.layout.id: state.layout}
+    today = {table: state.layout.of_table(table) for table in lists}
+    layouts = {layout.id: layout for layout in today.values()}
     layouts.update({entry.layout.id: entry.layout for entry in state.files.values()})
     head = json.dumps(
         {
@@ -99,7 +100,7 @@ def render(state: ManifestState, now_s: float) -> bytes:
             "source_id": state.source_id,
             "settled_through": state.settled_through,
             "updated": datetime.fromtimestamp(now_s, UTC).isoformat(),
-            "layout": state.layout.id,
+            "layout": {table: layout.id for table, layout in today.items()},
             "layouts": {name: one.plain for name, one in layouts.items() if name},
             **lists,
         },
@@ -123,7 +124,7 @@ def parse(content: bytes) -> ManifestState:
         values: dict[str, Any] = json.loads(body + b"}")
         if values["format_version"] not in READABLE_VERSIONS:
             raise NewerManifestError(str(values["format_version"]))
-        layouts = {"": OWN_COLUMNS, **_layouts(values.get("layouts", {}))}
+        layouts = {"": UNKNOWN, **_layouts(values.get("layouts", {}))}
         entries = [
             FileEntry(
                 **{name: file[name] for name in _FIELDS if name in file},
@@ -136,7 +137,7 @@ def parse(content: bytes) -> ManifestState:
             source_id=values["source_id"],
             settled_through=values["settled_through"],
             files={entry.path: entry for entry in entries},
-            layout=layouts[values.get("layout", "")],
+            layout=layouts[values.get("layout", {}).get(SPANS, "")],
         )
     except (ValueError, TypeError, LookupError, AttributeError) as error:
         raise ManifestDamagedError("content") from error
@@ -146,7 +147,7 @@ def parse(content: bytes) -> ManifestState:
 
 
 def _layouts(values: dict[str, Any]) -> dict[str, Layout]:
-    layouts = {name: Layout.of_json(columns) for name, columns in values.items()}
+    layouts = {name: Layout.of_plain(plain) for name, plain in values.items()}
     if any(one.id != name for name, one in layouts.items()):
         raise ValueError("layout")
     return layouts

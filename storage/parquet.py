@@ -19,7 +19,7 @@ import pyarrow.parquet as pq
 from collector.model import schema as s
 from storage.files import sync_file
 from storage.lake_tables import TIME
-from storage.layout import Layout, PromotedColumn
+from storage.layout import UNKNOWN, Layout
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -56,8 +56,8 @@ class Facts:
     ``settled_before`` is the manifest's ``settled_through`` when the file was written: a safe
     lower bound. ``parts`` is how many files are committed together with this one; ``replaces``
     are the files whose rows were put into this one. ``rules`` are the redaction rules that all rows
-    meet (``redaction_version`` without its key), empty if not all meet the same. ``promoted`` are
-    the columns that the file has beside the schema's own.
+    meet (``redaction_version`` without its key), empty if not all meet the same. ``layout``
+    are the columns that the file has.
     """
 
     source_id: str
@@ -70,22 +70,17 @@ class Facts:
     parts: int = 1
     replaces: tuple[str, ...] = ()
     rules: str = ""
-    promoted: tuple[PromotedColumn, ...] = ()
-
-    @property
-    def layout(self) -> Layout:
-        """The promoted columns as a layout."""
-        return Layout(self.promoted)
+    layout: Layout = UNKNOWN
 
     @classmethod
     def from_json(cls, text: str | bytes) -> Self:
         """Read facts; raises ValueError when the text holds something else."""
         values: dict[str, Any] = json.loads(text)
         try:
-            promoted = Layout.of_json(values.get("promoted", ())).columns
+            layout = Layout.of_plain(values["layout"]) if "layout" in values else UNKNOWN
             replaces = tuple(values.get("replaces", ()))
-            return cls(**{**values, "replaces": replaces, "promoted": promoted})
-        except (AttributeError, TypeError) as error:
+            return cls(**{**values, "replaces": replaces, "layout": layout})
+        except (AttributeError, TypeError, LookupError) as error:
             raise ValueError("not the facts of a lake file") from error
 
 
@@ -105,17 +100,17 @@ def leaf_paths(schema: pa.Schema) -> list[str]:
 
 @lru_cache(maxsize=8)
 def _leaves(table: str, layout: Layout) -> list[str]:
-    return leaf_paths(layout.schema(table))
+    return leaf_paths(layout.arrow(table))
 
 
 class ParquetWriter:
     """One new file of a lake table; rows come in any number of pieces, in their final order."""
 
     def __init__(self, path: Path, table: str, rows: int, layout: Layout) -> None:
-        """Open the file for about so many rows, with the layout's columns. Raises OSError."""
+        """Open the file for about so many rows, with the columns of its layout. Raises OSError."""
         self._path = path
-        self._layout = layout.of_table(table)
-        self._schema = layout.schema(table)
+        self._layout = layout
+        self._schema = layout.arrow(table)
         leaves = _leaves(table, layout)
         self._sink = pa.OSFile(str(path), "wb")
         try:
@@ -149,7 +144,7 @@ class ParquetWriter:
 
     def close(self, facts: Facts) -> int:
         """Finish the file, make its content durable and return its size; raises OSError."""
-        text = json.dumps(asdict(facts))
+        text = json.dumps({**asdict(facts), "layout": facts.layout.plain})
         self._writer.add_key_value_metadata(
             {_FACTS_KEY: text, _FACTS_CRC_KEY: f"{zlib.crc32(text.encode()):08x}"}
         )
@@ -200,8 +195,8 @@ def is_whole(path: Path, size_bytes: int) -> bool:
 
 
 def empty_file(table: str, layout: Layout) -> bytes:
-    """Return a Parquet file with the table's columns in this layout and no rows."""
+    """Return a file without rows with the table's columns where ``spans`` has this layout."""
     sink = pa.BufferOutputStream()
-    pq.write_table(layout.schema(table).empty_table(), sink, store_schema=False)
+    pq.write_table(layout.of_table(table).arrow(table).empty_table(), sink, store_schema=False)
     content: bytes = sink.getvalue().to_pybytes()
     return content

@@ -7,21 +7,22 @@ replaced files in place for a while, so a query sees one whole moment of the lak
 from __future__ import annotations
 
 import tempfile
+from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
 import duckdb
 
 from collector.model.errors import QueryError
+from storage.sql_files import look_at_files, read_promoted
 from storage.sql_lakes import find_lakes, is_remote, load_remote_access
 from storage.sql_output import Result
-from storage.sql_promoted import read_promoted
-from storage.sql_views import MACROS, VIEWS, refresh_statement, view_statements
+from storage.sql_views import MACROS, VIEWS, view_statements
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    from storage.sql_files import LakeFiles
     from storage.sql_lakes import DataSource
-    from storage.sql_promoted import Promoted
 
     Watch = Callable[[duckdb.DuckDBPyConnection], None]
 
@@ -43,14 +44,15 @@ def print_setup(data: DataSource) -> str:
     """
     lakes = find_lakes(data)
     with _connection(lakes) as connection:
-        promoted = _open(connection, lakes)
+        # the views are for the files that there will be, too
+        files = replace(_open(connection, lakes), uniform=frozenset())
     head = (
         f"-- clearspan: views {', '.join(VIEWS)};\n"
         f"-- macros {', '.join(MACROS)}. Made for DuckDB 1.3 and newer.\n"
         "-- The first statement reads which files there are: run it again to see newer spans.\n"
     )
     remote = ["LOAD httpfs"] if any(map(is_remote, lakes)) else []
-    statements = (*remote, refresh_statement(lakes, promoted), *view_statements(promoted))
+    statements = (*remote, files.refresh_statement(lakes), *view_statements(files))
     return head + "".join(f"{text};\n" for text in statements)
 
 
@@ -137,14 +139,16 @@ def _run(data: DataSource, sql: str, watch: Watch | None) -> Result:
     return result
 
 
-def _open(connection: duckdb.DuckDBPyConnection, lakes: Sequence[str]) -> Promoted:
-    """Make views and macros over lakes and return the promoted columns they show.
+def _open(connection: duckdb.DuckDBPyConnection, lakes: Sequence[str]) -> LakeFiles:
+    """Make views and macros over lakes and return the files they show.
 
     Raises QueryError that names the lake that prevents it.
     """
     try:
-        promoted = read_promoted(connection, lakes)
-        for statement in (refresh_statement(lakes, promoted), *view_statements(promoted)):
+        files = read_promoted(connection, lakes)
+        connection.execute(files.refresh_statement(lakes))
+        files = look_at_files(connection, files)
+        for statement in view_statements(files):
             connection.execute(statement)
     except (duckdb.Error, ValueError, TypeError, LookupError) as error:
         if len(lakes) > 1:
@@ -152,4 +156,4 @@ def _open(connection: duckdb.DuckDBPyConnection, lakes: Sequence[str]) -> Promot
                 _open(connection, [lake])
         raise QueryError(f"the lake at {', '.join(lakes)} cannot be read: {error}") from error
     else:
-        return promoted
+        return files

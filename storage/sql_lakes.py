@@ -16,7 +16,7 @@ from collector.model.errors import QueryError
 from storage.lake_tables import SPAN_EVENTS, SPANS
 from storage.manifest import MANIFEST
 from storage.manifest_text import FORMAT_VERSION, READABLE_VERSIONS
-from storage.sql_views import quote
+from storage.sql_files import quote
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -19,7 +19,7 @@ from rich.table import Table
 from rich.text import Text
 
 from collector.model.errors import QueryError
-from storage.sql_views import quote
+from storage.sql_files import quote
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -7,26 +7,21 @@ that variable: setting it again shows newer data.
 
 from __future__ import annotations
 
-import glob
 from typing import TYPE_CHECKING, Final
 
 from collector.model import schema as s
 from storage.lake_tables import SPAN_EVENTS, SPAN_EVENTS_SCHEMA, SPANS, SPANS_SCHEMA
-from storage.manifest import MANIFEST
 from storage.sql_macros import scalar_macros
 from storage.sql_otel_traces import otel_traces
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     import pyarrow as pa
 
-    from storage.sql_promoted import Promoted
+    from storage.sql_files import LakeFiles
 
 VIEWS: Final = ("spans", "span_events", "traces", "otel_traces")
 MACROS: Final = ("trace", "trace_events", *scalar_macros())
 
-_VARIABLE: Final = "clearspan"
 _IDS: Final = frozenset({s.TRACE_ID, s.SPAN_ID, s.PARENT_SPAN_ID})
 _IS_CALL: Final = (
     f"{s.GEN_AI_OPERATION_NAME} IS NULL"
@@ -34,60 +29,20 @@ _IS_CALL: Final = (
 )
 
 
-def quote(text: str) -> str:
-    """Return the text as an SQL string literal."""
-    return "'" + text.replace("'", "''") + "'"
-
-
-def refresh_statement(lakes: Sequence[str], promoted: Promoted) -> str:
-    """Return the statement that reads the manifests of lakes (absolute paths, URLs) now."""
-    # columns are named, so nothing is inferred from what a manifest happens to hold
-    columns = f"{SPANS}: 'VARCHAR[]', {SPAN_EVENTS}: 'VARCHAR[]'" + promoted.manifest_columns
-    manifests = "\n  UNION ALL ".join(manifest_of(lake, columns) for lake in lakes)
-    # unnest and list rather than a lambda, whose syntax differs between DuckDB versions
-    files = {
-        table: f"SELECT list(lake || f) FROM (SELECT lake, unnest({table}) AS f FROM m)"
-        for table in (SPANS, SPAN_EVENTS)
-    } | promoted.file_lists
-    packed = ",\n".join(f"  {name} := ({query})" for name, query in files.items())
-    query = f"WITH m AS ({manifests})\n  SELECT struct_pack(\n{packed})"
-    return f"SET VARIABLE {_VARIABLE} = (\n  {query})"
-
-
-def manifest_of(lake: str, columns: str) -> str:
-    """Return the SELECT of a lake's directory and of keys of its manifest (``name: 'TYPE'``)."""
-    # a path with * in it would also match its neighbours, and show their spans
-    directory = f"{glob.escape(lake)}/"
-    manifest = quote(f"{directory}{MANIFEST}")
-    return (
-        f"SELECT {quote(directory)} AS lake, * FROM read_json({manifest}, columns = {{{columns}}})"
-    )
-
-
-def view_statements(promoted: Promoted) -> list[str]:
+def view_statements(files: LakeFiles) -> list[str]:
     """Return the statements that make the views and macros over what was last read."""
-    spans, extra = promoted.spans(files_of), promoted.names
+    spans, extra = files.spans(), files.promoted_names
     span_columns = ", ".join([columns_of(SPANS_SCHEMA), *extra])
-    events, event_columns = files_of(SPAN_EVENTS), columns_of(SPAN_EVENTS_SCHEMA)
+    events, event_columns = files.table(SPAN_EVENTS), columns_of(SPAN_EVENTS_SCHEMA)
     return [
         _view("spans", f"SELECT {span_columns} FROM {spans}"),
         _view("span_events", f"SELECT {event_columns} FROM {events}"),
-        _view("traces", _traces()),
+        _view("traces", _traces(files.table(SPANS))),
         _view("otel_traces", otel_traces(spans, events, extra)),
         _lookup("trace", spans, span_columns, s.START_TIME_UNIX_NANO),
         _lookup("trace_events", events, event_columns, "time_unix_nano, event_idx"),
         *(f"CREATE OR REPLACE TEMP MACRO {name}{body}" for name, body in scalar_macros().items()),
     ]
-
-
-def files_of(name: str) -> str:
-    """Return the table expression over one of the variable's lists of files."""
-    # paths hold date=…/hour=…, which must not become two more columns; a file written by an older
-    # version may lack a column, which is null then
-    return (
-        f"read_parquet(getvariable('{_VARIABLE}').{name},"
-        " hive_partitioning = false, union_by_name = true)"
-    )
 
 
 def _view(name: str, select: str) -> str:
@@ -129,7 +84,7 @@ def _column(name: str) -> str:
     return name
 
 
-def _traces() -> str:
+def _traces(spans: str) -> str:
     start, of_root = s.START_TIME_UNIX_NANO, f"{s.START_TIME_UNIX_NANO}) FILTER ({s.IS_ROOT})"
     is_unpriced = f"{s.COST_STATUS} IS NOT NULL AND {s.COST_USD} IS NULL"
     return f"""SELECT
@@ -147,5 +102,5 @@ def _traces() -> str:
   list(DISTINCT {s.SERVICE_NAME} ORDER BY {s.SERVICE_NAME}) AS services,
   max({s.SAMPLE_WEIGHT}) AS {s.SAMPLE_WEIGHT},
   arg_min({s.SAMPLE_REASON}, {start}) AS {s.SAMPLE_REASON}
-FROM {files_of(SPANS)} AS stored
+FROM {spans} AS stored
 GROUP BY stored.{s.TRACE_ID}"""

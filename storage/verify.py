@@ -198,6 +198,7 @@ class _Files:
 
     def _check_empty_files(self, layout: Layout) -> None:
         promoted = {t: {one.column for one in layout.of_table(t).columns} for t in TABLES}
+        known = {t: set(layout.of_table(t).arrow(t).names) for t in TABLES}
         for table in TABLES:
             path = empty_path(table)
             try:
@@ -205,7 +206,7 @@ class _Files:
                     is_right = not file.metadata.num_rows
                     names = set(file.schema_arrow.names)
                     what = None if is_right else "holds rows"
-                    if is_right and names - set(layout.schema(table).names):
+                    if is_right and names - known[table]:
                         what = "has columns this version does not know"
                     elif is_right and promoted[table] - names:
                         what = "lacks promoted columns; queries need them"

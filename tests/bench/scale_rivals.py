@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final
 import duckdb
 
 from storage.sql import connect
-from storage.sql_views import quote
+from storage.sql_files import quote
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 _ROWS_AT_A_TIME: Final = 20_000
 _SPANS_A_LINE: Final = 500
 _HOUR_NS: Final = 3_600_000_000_000
-_STORED: Final = "read_parquet(getvariable('clearspan').promoted, union_by_name = true)"
+_STORED: Final = "read_parquet(getvariable('clearspan').spans_today)"
 _JSON_COLUMNS: Final = """{resourceSpans: 'STRUCT(
   resource STRUCT(attributes STRUCT("key" VARCHAR, "value" STRUCT(stringValue VARCHAR))[]),
   scopeSpans STRUCT(spans STRUCT(

@@ -1,0 +1,157 @@
+"""Lists of the lake's files, and how SQL reads them when they do not all have the same columns.
+
+Files of today's layout are read as they are. Others are read by the names of their columns, which
+costs 1 ms a file, and give promoted columns out of their attributes. Filters, columns and Bloom
+filters pass through the UNION ALL between the two (DuckDB 2.0).
+"""
+# ruff: noqa: S608 - what is put together here is column names and paths from the manifest
+
+from __future__ import annotations
+
+import glob
+import json
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Final
+
+from collector.model import schema as s
+from storage.lake_tables import SPAN_EVENTS, SPANS, SPANS_SCHEMA
+from storage.layout import Layout, PromotedColumn
+from storage.manifest import MANIFEST
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    import duckdb
+
+_VARIABLE: Final = "clearspan"
+_TABLES: Final = (SPANS, SPAN_EVENTS)
+# An aggregate that needs no column reads the first one: the smallest.
+_COLUMNS: Final = (s.IS_ROOT, *(name for name in SPANS_SCHEMA.names if name != s.IS_ROOT))
+# columns are named, so nothing is inferred from what a manifest happens to hold
+_MANIFEST_COLUMNS: Final = (
+    f"{SPANS}: 'VARCHAR[]', {SPAN_EVENTS}: 'VARCHAR[]',"
+    f" layout: 'STRUCT({SPANS} VARCHAR, {SPAN_EVENTS} VARCHAR)',"
+    " files: 'STRUCT(path VARCHAR, layout VARCHAR)[]'"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class LakeFiles:
+    """The files of lakes as SQL sees them.
+
+    ``promoted`` are the columns that the views show beside the schema's own. ``uniform`` are the
+    tables of which all files are of today's layout; ``is_stored`` tells whether any of ``spans``
+    is. What is not known is never wrong: it is read in the way that suits all files.
+    """
+
+    promoted: tuple[PromotedColumn, ...] = ()
+    uniform: frozenset[str] = frozenset()
+    is_stored: bool = False
+
+    @property
+    def promoted_names(self) -> list[str]:
+        """The promoted columns' names in SQL."""
+        return [one.name_sql for one in self.promoted]
+
+    def refresh_statement(self, lakes: Sequence[str]) -> str:
+        """Return the statement that reads the manifests of lakes (absolute paths, URLs) now."""
+        manifests = "\n  UNION ALL ".join(_manifest(lake, _MANIFEST_COLUMNS) for lake in lakes)
+        # unnest and list rather than a lambda, whose syntax differs between DuckDB versions
+        lists = {
+            table: f"SELECT list(lake || f) FROM (SELECT lake, unnest({table}) AS f FROM m)"
+            for table in _TABLES
+        }
+        for table in _TABLES:
+            today = f"'{Layout.of_today(table, self.promoted).id}'"
+            lists[f"{table}_today"] = _listed(
+                table, f"WHERE layout.{table} = {today}", f"f.layout = {today}"
+            )
+            if self.promoted and table == SPANS:
+                lists["spans_before"] = _listed(table, "", f"f.layout IS DISTINCT FROM {today}")
+        packed = ",\n".join(f"  {name} := ({query})" for name, query in lists.items())
+        query = f"WITH m AS ({manifests})\n  SELECT struct_pack(\n{packed})"
+        return f"SET VARIABLE {_VARIABLE} = (\n  {query})"
+
+    def table(self, table: str) -> str:
+        """Return the table expression of all rows of a table, without promoted columns."""
+        if table in self.uniform:
+            return _read(f"{table}_today", by_name=False)
+        return _read(table, by_name=True)
+
+    def spans(self) -> str:
+        """Return the table expression of all rows of ``spans``, with the promoted columns."""
+        if not self.promoted or SPANS in self.uniform:
+            return self.table(SPANS)
+        columns = ", ".join(_COLUMNS)
+        made = ", ".join(f"{one.value_sql} AS {one.name_sql}" for one in self.promoted)
+        before = f"SELECT {columns}, {made} FROM {_read('spans_before', by_name=True)}"
+        if not self.is_stored:
+            return f"({before})"
+        names = ", ".join(self.promoted_names)
+        today = f"SELECT {columns}, {names} FROM {_read('spans_today', by_name=False)}"
+        return f"({today} UNION ALL {before})"
+
+
+def read_promoted(connection: duckdb.DuckDBPyConnection, lakes: Sequence[str]) -> LakeFiles:
+    """Return the columns that the lakes promote now; where two differ, the first lake decides.
+
+    Raises duckdb.Error when a manifest cannot be read, ValueError, TypeError or LookupError when it
+    says what no clearspan of this version does.
+    """
+    keys = f"layout: 'STRUCT({SPANS} VARCHAR)', layouts: 'JSON'"
+    query = " UNION ALL ".join(
+        f"SELECT {number} AS number, * FROM ({_manifest(lake, keys)})"
+        for number, lake in enumerate(lakes)
+    )
+    found = connection.sql(
+        f"SELECT layout.{SPANS} AS id, layouts::VARCHAR AS layouts FROM ({query}) ORDER BY number"
+    )
+    columns: dict[str, PromotedColumn] = {}
+    for row in found.to_arrow_table().to_pylist():  # over lakes
+        if row["id"]:
+            layout = Layout.of_plain(json.loads(row["layouts"])[row["id"]])
+            columns = {one.column: one for one in layout.columns} | columns
+    return LakeFiles(tuple(columns.values()))
+
+
+def look_at_files(connection: duckdb.DuckDBPyConnection, files: LakeFiles) -> LakeFiles:
+    """Return the same with what the connection's variable lists now; raises duckdb.Error."""
+    listed = f"getvariable('{_VARIABLE}')"
+    counts = ", ".join(f"len({listed}.{table}), len({listed}.{table}_today)" for table in _TABLES)
+    (found,) = connection.sql(f"SELECT {counts}").fetchall()
+    pairs = zip(_TABLES, found[::2], found[1::2], strict=True)
+    uniform = frozenset(table for table, all_files, today in pairs if all_files == today)
+    return replace(files, uniform=uniform, is_stored=bool(found[1]))
+
+
+def quote(text: str) -> str:
+    """Return the text as an SQL string literal."""
+    return "'" + text.replace("'", "''") + "'"
+
+
+def _manifest(lake: str, columns: str) -> str:
+    """Return the SELECT of a lake's directory and of keys of its manifest (``name: 'TYPE'``)."""
+    # a path with * in it would also match its neighbours, and show their spans
+    directory = f"{glob.escape(lake)}/"
+    manifest = quote(f"{directory}{MANIFEST}")
+    return (
+        f"SELECT {quote(directory)} AS lake, * FROM read_json({manifest}, columns = {{{columns}}})"
+    )
+
+
+def _listed(table: str, empty: str, condition: str) -> str:
+    """Return the query for the files without rows and those that fit a condition."""
+    return (
+        f"SELECT list(path) FROM (SELECT lake || {table}[1] AS path FROM m {empty}"
+        f" UNION ALL SELECT lake || f.path FROM (SELECT lake, unnest(files) AS f FROM m)"
+        f" WHERE {condition} AND starts_with(f.path, '{table}/'))"
+    )
+
+
+def _read(name: str, *, by_name: bool) -> str:
+    # paths hold date=…/hour=…, which must not become two more columns; a file written by an older
+    # version may lack a column, which is null then
+    return (
+        f"read_parquet(getvariable('{_VARIABLE}').{name},"
+        f" hive_partitioning = false, union_by_name = {str(by_name).lower()})"
+    )

@@ -126,7 +126,7 @@ def erase(  # noqa: PLR0913, PLR0917 - one parameter an option
     config: ConfigFiles = None,
     overrides: Overrides = None,
 ) -> None:
-    """Erase spans and their events from lake, journal and memory, search every byte, print a receipt.
+    """Erase spans and their events wherever they are, search every byte, print a receipt.
 
     A running sidecar does it itself, while spans come in. Killed, run it again.
     """

@@ -35,14 +35,13 @@ def patient(lake: Path) -> Iterator[SqlEndpoint]:
         yield endpoint
 
 
+CROSS_JOIN = """
+    SELECT count(*) FROM spans a, spans b, spans c, spans d, spans e, spans f, spans g
+    WHERE a.name > b.name
+"""
 RUNAWAYS = {
     "a cross join": (ENDLESS, 504, "2 s"),
-    "a cross join of spans": (
-        "SELECT count(*) FROM spans a, spans b, spans c, spans d, spans e, spans f, spans g "
-        "WHERE a.name > b.name",
-        504,
-        "2 s",
-    ),
+    "a cross join of spans": (CROSS_JOIN, 504, "2 s"),
     "a recursion without end": (
         "WITH RECURSIVE t AS (SELECT 1 AS n UNION ALL SELECT n + 1 FROM t) SELECT max(n) FROM t",
         504,

@@ -16,10 +16,10 @@ import pyarrow as pa
 
 from collector.model.errors import QueryError, QueryOverLimit, QueryTimeout
 from storage.sql import connect, refresh
+from storage.sql_files import quote
 from storage.sql_guard import guarded_statement
 from storage.sql_lakes import find_lakes
 from storage.sql_output import Result
-from storage.sql_views import quote
 
 if TYPE_CHECKING:
     from storage.sql_output import Format

@@ -38,7 +38,7 @@ def patient(lake: Path) -> Iterator[SqlEndpoint]:
 RUNAWAYS = {
     "a cross join": (ENDLESS, 504, "2 s"),
     "a cross join of spans": (
-        "SELECT count(*) FROM spans a, spans b, spans c, spans d, spans e, spans f, spans g WHERE a.name > b.name",
+        "SELECT count(*) FROM spans a, spans b, spans c, spans d, spans e, spans f, spans g",
         504,
         "2 s",
     ),

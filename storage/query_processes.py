@@ -140,7 +140,8 @@ class QueryProcesses:
         except QueryError as error:
             process.end()
             _log.error("query process could not be started", error=type(error).__name__)
-            reason = str(error).replace(f"{self._limits['data']}/", "")
+            data = str(self._limits["data"])
+            reason = str(error).replace(f"{data}/", "").replace(data, "of exporters.lake.path")
             raise QueryUnavailable(f"queries cannot be run: {reason}") from error
         return process
 

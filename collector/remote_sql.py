@@ -112,6 +112,9 @@ class _RemoteSql:
             outcome = refusal.outcome
             body = json.dumps({"error": str(refusal)}).encode()
             headers = ((b"content-type", JSON), *refusal.headers)
+            if b"expect" in dict(scope["headers"]):
+                # The body was perhaps never asked for: what comes next here is uncertain.
+                headers += ((b"connection", b"close"),)
             await _send(send, refusal.status, body, headers)
         self._telemetry.add(t.SQL_REQUESTS, 1, outcome)
 

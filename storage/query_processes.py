@@ -36,6 +36,8 @@ _START_LIMIT_S: Final = 60.0
 _KILLED_AFTER_S: Final = 1.0
 _FORMS: Final = {"json": "json", "arrow": "arrows"}
 _READ_BYTES: Final = 1 << 20
+# What is freed is given back, so that the limit on a process's memory tells of what it needs.
+_ALLOCATION: Final = {"ARROW_DEFAULT_MEMORY_POOL": "system", "MALLOC_ARENA_MAX": "1"}
 # The rest of the environment, secrets among it, is nothing to a query.
 _ENVIRONMENT: Final = ("PATH", "HOME", "LANG", "LC_ALL", "PYTHONPATH", "LD_LIBRARY_PATH")
 
@@ -117,9 +119,9 @@ class QueryProcesses:
             answer = process.ask(query.question, self._settings.timeout)
         except Exception as error:  # noqa: BLE001 - the thread's edge: told to whoever waits
             failure = error
-            if process is not None and process.is_broken:
-                process.end()
-                process = None
+        if process is not None and process.is_broken:
+            process.end()
+            process = None
         with suppress(QueryAborted):
             query.held_by(None)
         self._running.discard(query)
@@ -138,7 +140,8 @@ class QueryProcesses:
         except QueryError as error:
             process.end()
             _log.error("query process could not be started", error=type(error).__name__)
-            reason = str(error).replace(f"{self._limits['data']}/", "")
+            data = str(self._limits["data"])
+            reason = str(error).replace(f"{data}/", "").replace(data, "of exporters.lake.path")
             raise QueryUnavailable(f"queries cannot be run: {reason}") from error
         return process
 
@@ -155,7 +158,8 @@ class _Process:
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,  # a library's words may repeat what is stored
-            env={name: os.environ[name] for name in _ENVIRONMENT if name in os.environ},
+            env=_ALLOCATION
+            | {name: os.environ[name] for name in _ENVIRONMENT if name in os.environ},
             start_new_session=True,
         )
         if self._process.stdin is None or self._process.stdout is None:  # pragma: no cover

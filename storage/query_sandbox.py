@@ -80,9 +80,12 @@ def forbid_writing() -> bool:
         os.close(ruleset)
 
 
-def limit_growth(growth_bytes: int) -> None:
-    """Let this process's data grow by so many bytes from now on; then allocations fail."""
+def limit_data(most_bytes: int) -> None:
+    """Let allocations fail that would make this process's data, as ``data_bytes``, larger."""
+    resource.setrlimit(resource.RLIMIT_DATA, (most_bytes, most_bytes))
+
+
+def data_bytes() -> int:
+    """Return how much private memory this process has, used or only reserved."""
     status = Path("/proc/self/status").read_text(encoding="ascii")
-    held_kib = int(status.partition("VmData:")[2].split()[0])
-    limit = held_kib * 1024 + growth_bytes
-    resource.setrlimit(resource.RLIMIT_DATA, (limit, limit))
+    return int(status.partition("VmData:")[2].split()[0]) * 1024

@@ -81,6 +81,9 @@ class QuerySession:
         except (duckdb.Error, pa.ArrowException, OSError, MemoryError) as error:
             raise self._told(error) from error
         except QueryError as error:
+            cause = error.__cause__
+            if isinstance(cause, (duckdb.OutOfMemoryException, MemoryError)):
+                raise self._told(cause) from error
             raise type(error)(self._without_paths(str(error))) from error
 
     def _told(self, error: Exception) -> QueryError:

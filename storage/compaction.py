@@ -30,8 +30,9 @@ if TYPE_CHECKING:
 _CLASS_DIVISORS: Final = (64, 8, 1)
 _MOST_INPUTS: Final = 128
 _OVERSHOOT: Final = 1.25
-# What a merge holds in memory, beside one piece: at 1.5 kB a row (LLM spans) 8,000 rows.
-_GROUP_BYTES: Final = 12 * 2**20
+# What a merge holds in memory, beside one piece: at 1.3 kB a row 18,000 rows. Half of it saves
+# 23 MB and costs 12 % more CPU, 3 % more bytes and twice the row groups, which look-ups pay for.
+_GROUP_BYTES: Final = 24 * 2**20
 READ_ROWS: Final = 1024
 
 

@@ -82,7 +82,8 @@ class LakeFiles:
         """Return the table expression of all rows of ``spans``, with the promoted columns."""
         if not self.promoted or SPANS in self.uniform:
             return self.table(SPANS)
-        columns = ", ".join(_COLUMNS)
+        # the name of its file as well, for look-ups
+        columns = ", ".join([*_COLUMNS, "filename"])
         made = ", ".join(f"{one.value_sql} AS {one.name_sql}" for one in self.promoted)
         before = f"SELECT {columns}, {made} FROM {_read('spans_before', by_name=True)}"
         if not self.is_stored:

@@ -56,12 +56,21 @@ def _lookup(name: str, source: str, columns: str, order: str) -> str:
     bytes, which the Bloom filters answer: for one trace of 1 M spans in one file 13 ms rather than
     50 with all columns, 4 rather than 31 with two. DuckDB 1.5 asks a Bloom filter for other bytes
     than a BLOB has and finds nothing (duckdb/duckdb#23829), so there the text is compared.
+
+    Which files it is in is asked first: DuckDB 2.0 makes ready to read every column of every row
+    group before it asks the Bloom filter, 0.09 ms each for all columns (a trace of 10 M spans in 10
+    files with 1,100 row groups: 114 ms of CPU, and 31 this way).
     """
     stored = f"stored.{s.TRACE_ID}"
+    is_it = (
+        f"CASE WHEN version() LIKE 'v1.5.%' THEN lower(hex({stored})) = lower(id)"
+        f" ELSE {stored} = unhex(id) END"
+    )
     return (
         f"CREATE OR REPLACE TEMP MACRO {name}(id) AS TABLE SELECT {columns}"
-        f" FROM {source} AS stored WHERE CASE WHEN version() LIKE 'v1.5.%'"
-        f" THEN lower(hex({stored})) = lower(id) ELSE {stored} = unhex(id) END ORDER BY {order}"
+        f" FROM {source} AS stored WHERE {is_it}"
+        f" AND filename IN (SELECT filename FROM {source} AS stored WHERE {is_it})"
+        f" ORDER BY {order}"
     )
 
 

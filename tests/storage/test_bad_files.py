@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 import subprocess
 from typing import TYPE_CHECKING
@@ -34,6 +35,11 @@ def variants(content: bytes, step: int = 1) -> Iterator[bytes]:
         yield content[:position]
 
 
+def without_checksum(entry: str) -> str:
+    """Return a manifest's entry without the checksum, which a file cannot hold of itself."""
+    return re.sub(r',"crc32":\d+', "", entry)
+
+
 @pytest.mark.parametrize("names", [NAMES[:1], NAMES[1:], NAMES], ids=["main", "copy", "both"])
 def test_every_wrong_byte_and_cut_of_a_manifest(tmp_path: Path, names: tuple[str, ...]) -> None:
     """Scenario: each byte of manifest, copy or both is wrong by a bit, or the text ends there.
@@ -44,7 +50,7 @@ def test_every_wrong_byte_and_cut_of_a_manifest(tmp_path: Path, names: tuple[str
     lake = make_lake(tmp_path, flushes=1, journalled=0)
     good = {name: (lake / name).read_bytes() for name in NAMES}
     expected = {entry.path: entry.text for entry in state_of(lake).files.values()}
-    without_checksums = {path: text.partition(',"crc32"')[0] for path, text in expected.items()}
+    without_checksums = {path: without_checksum(text) for path, text in expected.items()}
     count = 0
     for variant in variants(good[NAMES[0]]):
         for name in NAMES:
@@ -52,7 +58,7 @@ def test_every_wrong_byte_and_cut_of_a_manifest(tmp_path: Path, names: tuple[str
         state = open_manifest(lake, Environment(), RecordingTelemetry()).manifest.state
         found = {entry.path: entry.text for entry in state.files.values()}
         if names == NAMES and variant != good[NAMES[0]]:
-            assert {path: text.rstrip("}") for path, text in found.items()} == without_checksums
+            assert found == without_checksums
         else:
             assert found == expected
         assert len(list(lake.glob("*.damaged*"))) <= 2
@@ -92,7 +98,7 @@ def test_every_wrong_byte_of_a_file_when_it_is_all_there_is(tmp_path: Path, tabl
     entry = first_file(lake, table)
     path = lake / entry.path
     content = path.read_bytes()
-    expected = entry.text.partition(',"crc32"')[0]
+    expected = without_checksum(entry.text)
     others = state_of(lake).files.keys() - {entry.path}
     taken = 0
     for variant in variants(content, 61 if table == "spans" else 23):
@@ -102,7 +108,7 @@ def test_every_wrong_byte_of_a_file_when_it_is_all_there_is(tmp_path: Path, tabl
         state = open_manifest(lake, Environment(), RecordingTelemetry()).manifest.state
         assert others <= state.files.keys()
         if entry.path in state.files and len(variant) == entry.bytes:
-            assert state.files[entry.path].text.rstrip("}") == expected
+            assert state.files[entry.path].text == expected
             taken += 1
         shutil.rmtree(lake / "quarantine", ignore_errors=True)
     assert taken

@@ -19,7 +19,9 @@ if TYPE_CHECKING:
 
     from storage.sql_files import LakeFiles
 
-VIEWS: Final = ("spans", "span_events", "traces", "otel_traces")
+EVALUATION: Final = "gen_ai.evaluation.result"
+"""The event in which OpenTelemetry's GenAI conventions report a mark that an answer was given."""
+VIEWS: Final = ("spans", "span_events", "traces", "feedback", "otel_traces")
 MACROS: Final = ("trace", "trace_events", *scalar_macros())
 
 _IDS: Final = frozenset({s.TRACE_ID, s.SPAN_ID, s.PARENT_SPAN_ID})
@@ -38,6 +40,7 @@ def view_statements(files: LakeFiles) -> list[str]:
         _view("spans", f"SELECT {span_columns} FROM {spans}"),
         _view("span_events", f"SELECT {event_columns} FROM {events}"),
         _view("traces", _traces(files.table(SPANS))),
+        _view("feedback", _feedback(events)),
         _view("otel_traces", otel_traces(spans, events, extra)),
         _lookup("trace", spans, span_columns, s.START_TIME_UNIX_NANO),
         _lookup("trace_events", events, event_columns, "time_unix_nano, event_idx"),
@@ -113,3 +116,26 @@ def _traces(spans: str) -> str:
   arg_min({s.SAMPLE_REASON}, {start}) AS {s.SAMPLE_REASON}
 FROM {spans} AS stored
 GROUP BY stored.{s.TRACE_ID}"""
+
+
+def _feedback(span_events: str) -> str:
+    def text(key: str) -> str:
+        return f"{s.ATTRIBUTES}['{key}']"
+
+    span = f"lower(hex({s.SPAN_ID}))"
+    return f"""SELECT
+  {span} || '/' || event_idx AS feedback_id,
+  lower(hex({s.TRACE_ID})) AS {s.TRACE_ID},
+  {span} AS {s.SPAN_ID},
+  {text("gen_ai.response.id")} AS gen_ai_response_id,
+  time,
+  {text("gen_ai.evaluation.name")} AS name,
+  TRY_CAST({text("gen_ai.evaluation.score.value")} AS DOUBLE) AS score,
+  {text("gen_ai.evaluation.score.label")} AS label,
+  {text("gen_ai.evaluation.explanation")} AS explanation,
+  {s.SERVICE_NAME} AS source,
+  coalesce({text("user.id")}, {text("enduser.id")}) AS user_id,
+  {s.ATTRIBUTES},
+  {s.SAMPLE_WEIGHT}
+FROM {span_events} AS stored
+WHERE name = '{EVALUATION}'"""

@@ -145,7 +145,7 @@ def query(
         typer.Option("--print-setup", help="Print the SQL that opens the data in a plain duckdb."),
     ] = False,
 ) -> None:
-    """Run SQL over the views spans, span_events, traces and otel_traces, while clearspan writes."""
+    """Run SQL over spans, span_events, traces, feedback and otel_traces, while clearspan writes."""
     if print_setup == (sql is not None):
         raise typer.BadParameter("give either the SQL or --print-setup")
     from collector.cli import answers  # noqa: PLC0415 - see module docstring

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from tests.e2e.sidecar import Sidecar
 
 RETRYABLE = {grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.RESOURCE_EXHAUSTED}
-VIEWS = ("spans", "span_events", "traces")
+VIEWS = ("spans", "span_events", "traces", "feedback", "otel_traces")
 
 
 @pytest.fixture

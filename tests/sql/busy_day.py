@@ -1,7 +1,8 @@
 """A shop's last ten minutes, so that every documented question has something to find in them.
 
 A burst of errors in one minute, a new exception, a call retried twice, slow statements, a
-conversation with a failing tool and one answer of many tokens, two versions, redacted values.
+conversation with marks, a failing tool and one answer of many tokens, two versions, redacted
+values.
 """
 
 from __future__ import annotations
@@ -32,6 +33,18 @@ def busy_day() -> SpanBatch:
     rows = [*_requests(first_ms), *_payment(first_ms), *_conversation(first_ms)]
     arrival = {s.INGEST_TIME: datetime.now(UTC)}
     return batch_of([row | arrival for row in rows])
+
+
+def mark_of(at_ms: int, score: float) -> dict[str, Any]:
+    """Return the event that says how good an answer was."""
+    return {
+        "time_unix_nano": int(START.timestamp()) * 10**9 + at_ms * 10**6,
+        "name": "gen_ai.evaluation.result",
+        "attributes": [
+            ("gen_ai.evaluation.name", "helpfulness"),
+            ("gen_ai.evaluation.score.value", str(score)),
+        ],
+    }
 
 
 def _trace(number: int) -> bytes:
@@ -93,7 +106,7 @@ def _payment(first_ms: int) -> Iterator[dict[str, Any]]:
 
 
 def _conversation(first_ms: int) -> Iterator[dict[str, Any]]:
-    """Yield a conversation of two turns: six calls of two models, a tool that fails once."""
+    """Yield a conversation of two turns: six calls of two models, marked, and a tool's failure."""
     for number in range(6):
         model = ("gpt-4o", "claude-sonnet-4-5")[number % 2]
         columns = {
@@ -112,6 +125,8 @@ def _conversation(first_ms: int) -> Iterator[dict[str, Any]]:
             s.COST_USD: Decimal("0.002000000"),
             s.COST_STATUS: "priced",
             "time_to_first_token_s": 0.2 + number / 10,
+            s.EVENTS: [mark_of(first_ms + number * 1_000, 0.5 + number % 2 / 4)],
+            s.EVENTS_COUNT: 1,
         }
         yield span(20 + number, first_ms + number * 1_000, 900, **columns)
     for number, status in enumerate(("ERROR", "UNSET")):

@@ -128,7 +128,7 @@ def test_every_write_fails_once(tmp_path: Path, work: str) -> None:
         inject = f"inject={point.call}:error={error}:when={point.nth}"
         code = _run(work, path, "-e", f"trace={point.call}", "-e", inject)
         is_hit = "(INJECTED)" in (path / "trace").read_text()
-        problem = "it did not end" if code else "" if is_hit else "nothing failed"
+        problem = f"it ended with {code}" if code else "" if is_hit else "nothing failed"
         problem = problem or _judge(work, path)
         shutil.rmtree(path)
         return f"{error} {point}: {problem}" if problem else ""

@@ -1,11 +1,12 @@
 """Work whose system calls are made to fail one by one: a store's life, a rewrite, a backup.
 
-Importable by name, because the test starts it through a fork server. Everything that is refused is
-tried again: a fault that is over must not be felt any more.
+Everything that is refused is tried again: a fault that is over must not be felt any more.
 """
 
 from __future__ import annotations
 
+import os
+import traceback
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, TypeVar
 
@@ -72,17 +73,37 @@ WORK: Final[dict[str, tuple[Callable[[Path], None], Callable[[Path], None]]]] = 
 }
 
 
-def run(name: str, path: str, wire: Connection) -> None:
+def serve(wire: Connection) -> None:
+    """Do one work after another, each in a process forked from this one, until there is no more.
+
+    Takes a work's name and its directory, sends the process's id when it is ready, waits for a
+    word, and sends its exit code.
+    """
+    while (task := wire.recv()) is not None:
+        child = os.fork()
+        if child == 0:
+            code = 1
+            try:
+                _run(*task, wire)
+                code = 0
+            except BaseException:  # noqa: BLE001 - a forked process must never go on as its parent
+                traceback.print_exc()
+            finally:
+                os._exit(code)
+        _, status = os.waitpid(child, 0)
+        wire.send(os.waitstatus_to_exitcode(status))
+
+
+def _run(name: str, path: str, wire: Connection) -> None:
     """Do the work in ``warm``, so that all code is loaded, then, when told to, in ``data``."""
     prepare, work = WORK[name]
     for place in (Path(path) / "warm", Path(path) / "data"):
         place.mkdir()
         prepare(place / "lake")
         if place.name == "data":
-            wire.send("ready")
+            wire.send(os.getpid())
             wire.recv()
         work(place / "lake")
-    wire.send("done")
 
 
 def _again(work: Callable[[], Answer]) -> Answer:

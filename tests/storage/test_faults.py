@@ -13,6 +13,7 @@ import subprocess
 from collections import Counter, defaultdict
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from queue import Queue
 from typing import TYPE_CHECKING, Final
 
 import pytest
@@ -24,10 +25,10 @@ from tests.storage.rewriting import rewrite_all
 from tests.storage.store import read_table
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from multiprocessing.connection import Connection
     from pathlib import Path
 
-CONTEXT = multiprocessing.get_context("forkserver")
-CONTEXT.set_forkserver_preload(["tests.storage.fault_writer"])
 LANES: Final = 4
 # What changes the disk, or makes it last; openat only where it creates.
 CALLS: Final = (
@@ -48,30 +49,47 @@ class Point:
     what: str
 
 
-def _run(work: str, path: Path, *options: str) -> int:
+@pytest.fixture(scope="module")
+def lanes() -> Iterator[Queue[Connection]]:
+    """Return wires to processes that work side by side."""
+    context = multiprocessing.get_context("spawn")
+    idle: Queue[Connection] = Queue()
+    processes = []
+    for _ in range(LANES):
+        here, there = context.Pipe()
+        process = context.Process(target=fault_writer.serve, args=(there,))
+        process.start()
+        there.close()
+        processes.append(process)
+        idle.put(here)
+    yield idle
+    for _ in processes:
+        idle.get().send(None)
+    for process in processes:
+        process.join()
+
+
+def _run(lanes: Queue[Connection], work: str, path: Path, *options: str) -> int:
     """Do the work in a process under strace; return its exit code."""
     path.mkdir()
-    here, there = CONTEXT.Pipe()
-    process = CONTEXT.Process(target=fault_writer.run, args=(work, str(path), there))
-    process.start()
-    there.close()
-    here.recv()
-    command = ["strace", "-f", "-y", "-p", str(process.pid), "-o", str(path / "trace"), *options]
+    wire = lanes.get()
+    wire.send((work, str(path)))
+    command = ["strace", "-f", "-y", "-p", str(wire.recv()), "-o", str(path / "trace"), *options]
     with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as tracer:
         assert tracer.stderr is not None
         assert "attached" in tracer.stderr.readline()
-        here.send("go")
-        process.join()
-    here.close()
-    return process.exitcode or 0
+        wire.send("go")
+        code = int(wire.recv())
+    lanes.put(wire)
+    return code
 
 
-def _faults(work: str, path: Path) -> list[tuple[Point, str]]:
+def _faults(lanes: Queue[Connection], work: str, path: Path) -> list[tuple[Point, str]]:
     """Return what shall fail: of calls of a kind on files of a kind, the first and the last.
 
     Kinds of files are told by their names without numbers and random parts.
     """
-    assert _run(work, path, "-e", f"trace={','.join(CALLS)}") == 0
+    assert _run(lanes, work, path, "-e", f"trace={','.join(CALLS)}") == 0
     counts: Counter[str] = Counter()
     by_kind: defaultdict[tuple[str, str], list[Point]] = defaultdict(list)
     for line in (path / "trace").read_text().splitlines():
@@ -111,14 +129,14 @@ def _judge(work: str, path: Path) -> str:
 @pytest.mark.skipif(shutil.which("strace") is None, reason="strace is not installed")
 @pytest.mark.timeout(400)
 @pytest.mark.parametrize("work", fault_writer.WORK)
-def test_every_write_fails_once(tmp_path: Path, work: str) -> None:
+def test_every_write_fails_once(tmp_path: Path, lanes: Queue[Connection], work: str) -> None:
     """Scenario: a store's life, a rewrite, a backup; each call that changes the disk fails once,
     with EIO or with ENOSPC, and then all is well again.
 
     Guarantees: the work goes on by itself or when it is done again; lost 0, twice 0, phantom 0,
     and no file is wrong.
     """  # noqa: D205 - the scenario needs two lines
-    faults = _faults(work, tmp_path / "watched")
+    faults = _faults(lanes, work, tmp_path / "watched")
     assert len(faults) > 40
     assert {point.call for point, _ in faults} >= {"write", "openat", "fsync", "rename"}
 
@@ -126,7 +144,7 @@ def test_every_write_fails_once(tmp_path: Path, work: str) -> None:
         number, point, error = case
         path = tmp_path / f"{number}"
         inject = f"inject={point.call}:error={error}:when={point.nth}"
-        code = _run(work, path, "-e", f"trace={point.call}", "-e", inject)
+        code = _run(lanes, work, path, "-e", f"trace={point.call}", "-e", inject)
         is_hit = "(INJECTED)" in (path / "trace").read_text()
         problem = f"it ended with {code}" if code else "" if is_hit else "nothing failed"
         problem = problem or _judge(work, path)
@@ -134,7 +152,7 @@ def test_every_write_fails_once(tmp_path: Path, work: str) -> None:
         return f"{error} {point}: {problem}" if problem else ""
 
     cases = [(number, *fault) for number, fault in enumerate(faults)]
-    with ThreadPoolExecutor(LANES) as lanes:
-        failed = [one for one in lanes.map(fail, cases) if one]
+    with ThreadPoolExecutor(LANES) as threads:
+        failed = [one for one in threads.map(fail, cases) if one]
     print(f"\n{work}: {len(cases)} faults")
     assert not failed, "\n".join(failed)

@@ -13,7 +13,7 @@ run: $(STAMP)
 	$(BIN)/clearspan run
 
 test: $(STAMP)
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n 2 --dist worksteal
 
 lint: $(STAMP)
 	$(BIN)/ruff check .

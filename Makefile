@@ -3,8 +3,9 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
+SYNC := UV_PROJECT_ENVIRONMENT=$(VENV) $(BIN)/uv sync --quiet --locked --compile-bytecode --all-extras
 
-.PHONY: demo test lint bench bench-redaction run clean
+.PHONY: demo test engines lint bench bench-redaction run clean
 
 demo: $(STAMP)
 	$(BIN)/clearspan demo
@@ -14,6 +15,10 @@ run: $(STAMP)
 
 test: $(STAMP)
 	$(BIN)/python -m pytest -n 2 --dist worksteal
+
+# pandas and Spark (586 MB), so that `make test` reads the lake with them as well
+engines: $(STAMP)
+	$(SYNC) --group engines
 
 lint: $(STAMP)
 	$(BIN)/ruff check .
@@ -33,5 +38,5 @@ clean:
 $(STAMP): pyproject.toml uv.lock
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check "uv>=0.9"
-	UV_PROJECT_ENVIRONMENT=$(VENV) $(BIN)/uv sync --quiet --locked --compile-bytecode --all-groups --all-extras
+	$(SYNC)
 	touch $(STAMP)

@@ -7,6 +7,7 @@ something else would show here.
 from __future__ import annotations
 
 import json
+import shutil
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from decimal import Decimal
@@ -168,7 +169,7 @@ def test_pyarrow(data: Path, ours: Answers) -> None:
 
 def test_pandas(data: Path, ours: Answers) -> None:
     """Pandas over the same files."""
-    pandas = pytest.importorskip("pandas", reason="pandas is not installed")
+    pandas = pytest.importorskip("pandas", reason="make engines installs it")
     read = [pandas.read_parquet(name, partitioning=None) for name in files(data, "spans")]
     spans = pandas.concat([frame for frame in read if len(frame)])
     grouped = spans.groupby("service_name")
@@ -184,9 +185,10 @@ def test_pandas(data: Path, ours: Answers) -> None:
     assert (spans["trace_id"] == TRACE).sum() == ours.of_trace
 
 
+@pytest.mark.skipif(shutil.which("java") is None, reason="Spark needs Java")
 def test_spark(data: Path, ours: Answers) -> None:
     """Spark: its reader refuses nanosecond timestamps, so this shows that there are none."""
-    sql = pytest.importorskip("pyspark.sql", reason="pyspark (450 MB) is not installed")
+    sql = pytest.importorskip("pyspark.sql", reason="make engines installs it")
     spark = (
         sql.SparkSession.builder.master("local[1]")
         .config("spark.ui.enabled", "false")

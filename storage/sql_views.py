@@ -19,8 +19,8 @@ if TYPE_CHECKING:
 
     from storage.sql_files import LakeFiles
 
-EVALUATION: Final = "gen_ai.evaluation.result"
-"""The event in which OpenTelemetry's GenAI conventions report a mark that an answer was given."""
+# the event in which OpenTelemetry's GenAI conventions report a mark that an answer was given
+_EVALUATION: Final = "gen_ai.evaluation.result"
 VIEWS: Final = ("spans", "span_events", "traces", "feedback", "otel_traces")
 MACROS: Final = ("trace", "trace_events", *scalar_macros())
 
@@ -138,4 +138,4 @@ def _feedback(span_events: str) -> str:
   {s.ATTRIBUTES},
   {s.SAMPLE_WEIGHT}
 FROM {span_events} AS stored
-WHERE name = '{EVALUATION}'"""
+WHERE name = '{_EVALUATION}'"""

@@ -1,7 +1,7 @@
-"""The data's way, from request bytes to kept spans: read this first.
+"""The data's way, from request bytes to kept rows: read this first.
 
-One worker thread, one loop. Requests that arrive together are worked on together; each gets its
-own outcome. A request is answered with success only when its clean spans are durable.
+One for each signal, traces and logs, with one worker thread and one loop. Requests that arrive together are worked on together; each gets its
+own outcome. A request is answered with success only when its clean rows are durable.
 
     admit -> decode -> processors (redaction first) -> journal (fsync) -> reply
                                                           -> signals -> samplers -> store
@@ -13,91 +13,58 @@ import threading
 import time
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Final, Protocol
+from typing import TYPE_CHECKING, Final, Generic
 
 import structlog
 
 from collector.model import telemetry as t
-from collector.model.batch import keep_all
+from collector.model.batch import BatchT, keep_all
 from collector.model.contracts import Outcome, Sampled
 from collector.model.errors import ClearspanError, RetryableError
 from collector.model.schema import BATCH_SEQ
+from collector.model.signals import TRACES
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
     from concurrent.futures import Future
 
-    import numpy as np
-    from numpy.typing import NDArray
-
     from collector.intake import IntakeQueue, Request
-    from collector.model.batch import SpanBatch
     from collector.model.contracts import (
+        Decoded,
+        Decoder,
         Processor,
         Sampler,
         SignalObserver,
         Sink,
-        SpanStore,
+        Store,
         Transport,
     )
-    from collector.model.errors import PermanentError
+    from collector.model.signals import Signal
     from collector.model.telemetry import Telemetry
 
 _log = structlog.get_logger(__name__)
 _TICK_S: Final = 0.5
-INVALID_IDS: Final = "spans with a missing, wrong-length or all-zero trace or span id"
-
-
-class Decoded(Protocol):
-    """What a decoder returns (``collector.otlp.decode.Decoded``); arrays: one entry a request."""
-
-    @property
-    def batch(self) -> SpanBatch:
-        """The valid spans of all good requests."""
-
-    @property
-    def errors(self) -> dict[int, PermanentError]:
-        """Why a request is refused as a whole, by its position."""
-
-    @property
-    def received(self) -> NDArray[np.int64]:
-        """Spans in each request."""
-
-    @property
-    def rejected(self) -> NDArray[np.int64]:
-        """Spans of each request that were rejected for their ids."""
-
-    @property
-    def salvaged(self) -> NDArray[np.bool_]:
-        """Whether invalid UTF-8 was replaced in a request."""
-
-
-class Decoder(Protocol):
-    """Bytes to spans."""
-
-    def decode(self, payloads: Sequence[bytes]) -> Decoded:
-        """Decode requests together; never raises for what is in them."""
-        ...
 
 
 @dataclass(frozen=True, slots=True)
-class Stage:
+class Stage(Generic[BatchT]):
     """A named processor."""
 
     name: str
-    processor: Processor
+    processor: Processor[BatchT]
 
 
 @dataclass(frozen=True, slots=True)
-class Parts:
+class Parts(Generic[BatchT]):
     """What the pipeline is made of, in the order the data meets it."""
 
-    decoder: Decoder
-    stages: Sequence[Stage]
-    journal: Sink
-    signals: Sequence[SignalObserver]
-    sampler: Sampler
-    store: SpanStore
+    decoder: Decoder[BatchT]
+    stages: Sequence[Stage[BatchT]]
+    journal: Sink[BatchT]
+    signals: Sequence[SignalObserver[BatchT]]
+    sampler: Sampler[BatchT]
+    store: Store[BatchT]
+    signal: Signal = TRACES
 
 
 @dataclass
@@ -107,36 +74,41 @@ class _Beat:
     at: float = field(default_factory=time.monotonic)
 
 
-class Pipeline:
+class Pipeline(Generic[BatchT]):
     """The one readable loop: take, decode, process, journal, reply, observe, sample, store."""
 
-    def __init__(self, parts: Parts, intake: IntakeQueue, telemetry: Telemetry) -> None:
+    def __init__(self, parts: Parts[BatchT], intake: IntakeQueue, telemetry: Telemetry) -> None:
         """Put the parts together; nothing runs before ``start``."""
         self._parts = parts
         self._intake = intake
         self._telemetry = telemetry
+        self._suffix = parts.signal.suffix
+        self._metrics = parts.signal.metrics
         self._last_seq = 0
         self._in_work = 0
         self._deciding: int | None = None
         self._beat = _Beat()
-        self._worker = threading.Thread(target=self._run, name="pipeline", daemon=True)
-        telemetry.sample(t.QUEUE_SIZE, lambda: intake.in_flight_bytes, "lake")
-        telemetry.sample(t.QUEUE_CAPACITY, lambda: intake.capacity_bytes, "lake")
+        self._worker = threading.Thread(target=self._run, name=f"pipeline{self._suffix}", daemon=True)
+        telemetry.sample(t.QUEUE_SIZE, lambda: intake.in_flight_bytes, self._of("lake"))
+        telemetry.sample(t.QUEUE_CAPACITY, lambda: intake.capacity_bytes, self._of("lake"))
 
     def submit(self, payload: bytes, transport: Transport) -> Future[Outcome]:
         """Admit one request; see ``collector.model.contracts.Intake``."""
         self._parts.store.check_capacity()
         return self._intake.put(payload, transport)
 
-    def replay(self, batches: Iterable[SpanBatch]) -> int:
-        """Take journalled, not yet stored batches through sampling again; before ``start``."""
-        spans = 0
-        for batch in batches:  # batches, not spans
+    def replay(self, batches: Iterable[BatchT]) -> int:
+        """Take journalled, not yet stored batches through sampling again; before ``start``.
+
+        Returns how many rows those were.
+        """
+        rows = 0
+        for batch in batches:  # batches, not rows
             if len(batch):
-                spans += len(batch)
-                self._telemetry.add(t.REPLAYED_SPANS, len(batch))
+                rows += len(batch)
+                self._telemetry.add(self._metrics.replayed, len(batch))
                 self._sample(batch)
-        return spans
+        return rows
 
     def start(self) -> None:
         """Start the worker thread."""
@@ -156,8 +128,8 @@ class Pipeline:
         return self._worker.is_alive() and time.monotonic() - self._beat.at < within_s
 
     @property
-    def pending_spans(self) -> int:
-        """Spans that are journalled and not yet handed to the store.
+    def pending_rows(self) -> int:
+        """Rows that are journalled and not yet handed to the store.
 
         On their way from the sampler to the store they still count: 0 means that all are there.
         """
@@ -179,7 +151,7 @@ class Pipeline:
 
     def _work(self, requests: Sequence[Request]) -> None:
         """Give every request of a micro-batch its outcome; what goes wrong hurts only its own."""
-        decoded: Decoded | None = None
+        decoded: Decoded[BatchT] | None = None
         try:
             with self._timed("decode"):
                 decoded = self._parts.decoder.decode([request.payload for request in requests])
@@ -200,7 +172,7 @@ class Pipeline:
             if len(batch):
                 self._follow(batch)
 
-    def _make_durable(self, batch: SpanBatch) -> SpanBatch:
+    def _make_durable(self, batch: BatchT) -> BatchT:
         """Clean, price and journal the batch; on return it may be acknowledged."""
         for stage in self._parts.stages:
             batch = self._apply(stage, batch)
@@ -209,9 +181,9 @@ class Pipeline:
         with self._timed("journal"):
             return self._parts.journal.write(batch)
 
-    def _follow(self, batch: SpanBatch) -> None:
-        """Do what comes behind the acknowledgement; nothing here may lose or repeat a span."""
-        self._telemetry.observe(t.BATCH_SPANS, len(batch))
+    def _follow(self, batch: BatchT) -> None:
+        """Do what comes behind the acknowledgement; nothing here may lose or repeat a row."""
+        self._telemetry.observe(self._metrics.per_batch, len(batch))
         with self._timed("signals"):
             for observer in self._parts.signals:
                 try:
@@ -221,18 +193,18 @@ class Pipeline:
         with self._timed("sampling"):
             self._sample(batch)
 
-    def _apply(self, stage: Stage, batch: SpanBatch) -> SpanBatch:
-        before = len(batch)
-        self._telemetry.add(t.INCOMING_ITEMS, before, stage.name)
+    def _apply(self, stage: Stage[BatchT], batch: BatchT) -> BatchT:
+        before, name = len(batch), self._of(stage.name)
+        self._telemetry.add(t.INCOMING_ITEMS, before, name)
         with self._timed(stage.name):
             batch = stage.processor.process(batch)
-        self._telemetry.add(t.OUTGOING_ITEMS, len(batch), stage.name)
+        self._telemetry.add(t.OUTGOING_ITEMS, len(batch), name)
         if len(batch) < before:
-            self._telemetry.add(t.DROPPED_SPANS, before - len(batch), stage.name)
+            self._telemetry.add(self._metrics.dropped, before - len(batch), stage.name)
         return batch
 
-    def _sample(self, batch: SpanBatch) -> None:
-        """Let the sampler decide; when it cannot, the spans are kept."""
+    def _sample(self, batch: BatchT) -> None:
+        """Let the sampler decide; when it cannot, the rows are kept."""
         self._last_seq = int(batch.column(BATCH_SEQ)[-1].as_py())
         with self._counting():
             try:
@@ -252,53 +224,56 @@ class Pipeline:
 
     @contextmanager
     def _counting(self) -> Iterator[None]:
-        """Let ``pending_spans`` stand still while spans go from the sampler to the store."""
-        self._deciding = self.pending_spans
+        """Let ``pending_rows`` stand still while rows go from the sampler to the store."""
+        self._deciding = self.pending_rows
         try:
             yield
         finally:
             self._deciding = None
 
-    def _settle(self, sampled: Sampled) -> None:
-        """Hand kept spans to the store, and say up to where the journal is decided."""
-        for reason, spans in sampled.dropped.items():
-            self._telemetry.add(t.DROPPED_SPANS, spans, reason)
+    def _settle(self, sampled: Sampled[BatchT]) -> None:
+        """Hand kept rows to the store, and say up to where the journal is decided."""
+        for reason, rows in sampled.dropped.items():
+            self._telemetry.add(self._metrics.dropped, rows, reason)
         oldest = self._parts.sampler.oldest_pending_seq
         settled_through = self._last_seq if oldest is None else oldest - 1
         self._parts.store.append(sampled.kept, settled_through)
 
-    def _reply(self, requests: Sequence[Request], decoded: Decoded) -> None:
+    def _reply(self, requests: Sequence[Request], decoded: Decoded[BatchT]) -> None:
         """Tell every caller; the counters say the same."""
-        add = self._telemetry.add
-        add(t.RECEIVED_SPANS, int(decoded.received.sum()))
-        add(t.REFUSED_SPANS, int(decoded.rejected.sum()), "invalid_id")
+        add, metrics = self._telemetry.add, self._metrics
+        invalid_ids = self._parts.signal.invalid_ids
+        add(metrics.received, int(decoded.received.sum()))
+        add(metrics.refused, int(decoded.rejected.sum()), "invalid_id")
         add(t.SALVAGED_REQUESTS, int(decoded.salvaged.sum()))
-        for position, request in enumerate(requests):  # requests, not spans
+        for position, request in enumerate(requests):  # requests, not rows
             error = decoded.errors.get(position)
             if error is not None:
                 self._intake.finish(request, error)
                 continue
             bad = int(decoded.rejected[position])
-            add(t.ACCEPTED, int(decoded.received[position]) - bad, "otlp", request.transport)
-            add(t.REFUSED, bad, "otlp", request.transport)
-            self._intake.finish(request, Outcome(bad, INVALID_IDS if bad else ""))
+            add(metrics.accepted, int(decoded.received[position]) - bad, "otlp", request.transport)
+            add(metrics.receiver_refused, bad, "otlp", request.transport)
+            self._intake.finish(request, Outcome(bad, invalid_ids if bad else ""))
 
     def _refuse(
         self,
         requests: Sequence[Request],
-        decoded: Decoded | None,
+        decoded: Decoded[BatchT] | None,
         error: ClearspanError,
     ) -> None:
         """Tell every caller that nothing of its request was kept, and why."""
         if decoded is not None:
-            spans = int(decoded.received.sum())
-            self._telemetry.add(t.RECEIVED_SPANS, spans)
-            self._telemetry.add(t.REFUSED_SPANS, spans, type(error).__name__)
-        for position, request in enumerate(requests):  # requests, not spans
+            rows = int(decoded.received.sum())
+            self._telemetry.add(self._metrics.received, rows)
+            self._telemetry.add(self._metrics.refused, rows, type(error).__name__)
+        for position, request in enumerate(requests):  # requests, not rows
             own = decoded.errors.get(position) if decoded is not None else None
             if decoded is not None and own is None:
-                spans = int(decoded.received[position])
-                self._telemetry.add(t.REFUSED, spans, "otlp", request.transport)
+                rows = int(decoded.received[position])
+                self._telemetry.add(
+                    self._metrics.receiver_refused, rows, "otlp", request.transport
+                )
             self._intake.finish(request, own or error)
 
     @contextmanager
@@ -307,4 +282,10 @@ class Pipeline:
         try:
             yield
         finally:
-            self._telemetry.observe(t.STAGE_SECONDS, time.perf_counter() - start, stage)
+            self._telemetry.observe(
+                t.STAGE_SECONDS, time.perf_counter() - start, self._of(stage)
+            )
+
+    def _of(self, component: str) -> str:
+        """Return a component's name in metrics that the signals share."""
+        return component + self._suffix

@@ -8,12 +8,11 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from collector.model import schema as s
+from collector.model.batch import LogBatch, SpanBatch
 from collector.otlp.promotion import Promoter
 
 if TYPE_CHECKING:
-    from collector.model.batch import SpanBatch
-
-_PROMOTED: Final = tuple(promotion.column for promotion in s.PROMOTIONS)
+    from collector.model.batch import Batch, BatchT
 
 
 class Redaction(Protocol):
@@ -23,7 +22,7 @@ class Redaction(Protocol):
     def version(self) -> str:
         """What it writes as ``redaction_version``: rules, and behind the last dot the key."""
 
-    def process(self, batch: SpanBatch) -> SpanBatch:
+    def process(self, batch: BatchT) -> BatchT:
         """Redact."""
 
 
@@ -36,24 +35,25 @@ class RedactAgain:
     def __init__(self, redaction: Redaction) -> None:
         """Use this redaction."""
         self._redaction = redaction
-        self._promoter = Promoter()
+        self._promoters = {kind: Promoter(kind) for kind in (SpanBatch, LogBatch)}
         self.rules: Final = redaction.version.rpartition(".")[0]
         self.strings = self.rows = 0
 
-    def meets(self, batch: SpanBatch) -> bool:
+    def meets(self, batch: Batch) -> bool:
         """Tell whether all rows were redacted under the rules of today."""
         versions = batch.column(s.REDACTION_VERSION).unique().to_pylist()
         return all(str(version).rpartition(".")[0] == self.rules for version in versions)
 
-    def batch(self, batch: SpanBatch) -> SpanBatch:
+    def batch(self, batch: BatchT) -> BatchT:
         """Return the rows redacted; their ``redaction_count`` goes up by what was cut now.
 
         Promoted columns are made again of what is left in the attributes.
         """
-        empty = {name: pa.nulls(len(batch), s.SPAN_SCHEMA.field(name).type) for name in _PROMOTED}
+        columns = [one.column for one in batch.promotions]
+        empty = {name: pa.nulls(len(batch), batch.schema.field(name).type) for name in columns}
         clean = self._redaction.process(batch.replace(empty))
         now = clean.column(s.REDACTION_COUNT)
         self.strings += pc.sum(now).as_py() or 0
         self.rows += pc.sum(pc.greater(now, 0)).as_py() or 0
         earlier = batch.column(s.REDACTION_COUNT).fill_null(0)
-        return self._promoter.process(clean.replace({s.REDACTION_COUNT: pc.add(now, earlier)}))
+        return self._promoters[type(batch)].process(clean.replace({s.REDACTION_COUNT: pc.add(now, earlier)}))

@@ -105,10 +105,14 @@ class OtlpLimits(Settings):
     """Counts that bound what one request may expand to in memory, checked before decoding."""
 
     max_spans: int = Field(100_000, ge=1, description="Most spans in one request.")
+    max_log_records: int = Field(
+        100_000, ge=1, description="Most log records in one request."
+    )
     max_attributes: int = Field(
         1_000_000,
         ge=1,
-        description="Most attributes in one request (resource, scope, span, event, link).",
+        description="Most attributes in one request (resource, scope, span, event, link, log "
+        "record).",
     )
     max_events_and_links: int = Field(
         500_000,

@@ -19,25 +19,25 @@ if TYPE_CHECKING:
     from config.settings import ProcessorsSettings
 
 
-def _redaction(settings: ProcessorsSettings, telemetry: Telemetry) -> Processor:
+def _redaction(settings: ProcessorsSettings, telemetry: Telemetry) -> RedactionProcessor:
     from processors.redaction import RedactionProcessor  # noqa: PLC0415 - see module docstring
 
     return RedactionProcessor(settings.redaction, telemetry)
 
 
-def _cost(settings: ProcessorsSettings, telemetry: Telemetry) -> Processor:
+def _cost(settings: ProcessorsSettings, telemetry: Telemetry) -> Processor[SpanBatch]:
     from processors.cost import CostProcessor  # noqa: PLC0415 - see module docstring
 
     return CostProcessor(settings.cost, telemetry)
 
 
-def _probabilistic_sampler(settings: ProcessorsSettings, telemetry: Telemetry) -> Sampler:
+def _probabilistic_sampler(settings: ProcessorsSettings, telemetry: Telemetry) -> Sampler[SpanBatch]:
     from processors.sampling import ProbabilisticSampler  # noqa: PLC0415 - see module docstring
 
     return ProbabilisticSampler(settings.probabilistic_sampler, telemetry)
 
 
-def _tail_sampling(settings: ProcessorsSettings, telemetry: Telemetry) -> Sampler:
+def _tail_sampling(settings: ProcessorsSettings, telemetry: Telemetry) -> Sampler[SpanBatch]:
     from processors.sampling import TailSampler  # noqa: PLC0415 - see module docstring
 
     return TailSampler(settings.tail_sampling, telemetry)
@@ -49,7 +49,7 @@ class ProcessorKind:
 
     name: str
     description: str
-    build: Callable[[ProcessorsSettings, Telemetry], Processor]
+    build: Callable[[ProcessorsSettings, Telemetry], Processor[SpanBatch]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +58,7 @@ class SamplerKind:
 
     name: str
     description: str
-    build: Callable[[ProcessorsSettings, Telemetry], Sampler]
+    build: Callable[[ProcessorsSettings, Telemetry], Sampler[SpanBatch]]
 
 
 PROCESSORS: Final = (
@@ -79,7 +79,7 @@ SAMPLERS: Final = (
 )
 
 
-def canary_watch(settings: ProcessorsSettings, telemetry: Telemetry) -> Processor:
+def canary_watch(settings: ProcessorsSettings, telemetry: Telemetry) -> Processor[SpanBatch]:
     """Make what looks for ``processors.redaction.canaries`` behind all other processors."""
     from processors.redaction.canaries import CanaryWatch  # noqa: PLC0415 - see module docstring
 

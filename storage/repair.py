@@ -34,7 +34,7 @@ from storage.parquet import UNREADABLE, read_facts
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
-    from collector.model.telemetry import Metric
+    from collector.model.metric import Metric
     from storage.manifest_text import FileEntry, ManifestState
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from collector.model.telemetry import Metric
+from collector.model.metric import Metric
 
 # OpenTelemetry GenAI metrics (Development status), section "bucket boundaries"
 OPERATION_SECONDS: Final = (

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from collector.metrics.labels import Groups
-    from collector.model.telemetry import Metric
+    from collector.model.metric import Metric
 
 _OVERFLOW_ROW: Final = 0
 _NEW: Final = -1

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from collector.model.telemetry import Metric
+    from collector.model.metric import Metric
 
 # Stands for the label text in a family's template; no other part of a template contains it.
 _LABELS: Final = "\0"

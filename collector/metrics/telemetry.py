@@ -22,7 +22,7 @@ from collector.model.telemetry import (
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
-    from collector.model.telemetry import Metric
+    from collector.model.metric import Metric
 
 _STATM: Final = Path("/proc/self/statm")
 _RESIDENT_FIELD: Final = 1

@@ -3,19 +3,50 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Literal, Protocol
+from typing import TYPE_CHECKING, Generic, Literal, Protocol, TypeVar
+
+from collector.model.batch import Batch, BatchT
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
     from concurrent.futures import Future
 
-    from collector.model.batch import SpanBatch
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from collector.model.errors import PermanentError
+
+_TakenT = TypeVar("_TakenT", bound=Batch, contravariant=True)
 
 
-class Processor(Protocol):
+@dataclass(frozen=True, slots=True)
+class Decoded(Generic[BatchT]):
+    """What a micro-batch of requests holds.
+
+    ``errors`` maps a request's position to why all of it is refused. ``received``, ``rejected``
+    and ``salvaged`` have one entry a request: items in it, items rejected for their ids, and
+    whether invalid UTF-8 was replaced. ``batch`` has the remaining items of all good requests.
+    """
+
+    batch: BatchT
+    errors: dict[int, PermanentError]
+    received: NDArray[np.int64]
+    rejected: NDArray[np.int64]
+    salvaged: NDArray[np.bool_]
+
+
+class Decoder(Protocol[BatchT]):
+    """Bytes to rows."""
+
+    def decode(self, payloads: Sequence[bytes]) -> Decoded[BatchT]:
+        """Decode requests together; never raises for what is in them."""
+        ...
+
+
+class Processor(Protocol[BatchT]):
     """A stage before the journal: redaction first, then whatever the config lists."""
 
-    def process(self, batch: SpanBatch) -> SpanBatch:
+    def process(self, batch: BatchT) -> BatchT:
         """Return the batch to go on with: same schema, possibly fewer rows, in the same order.
 
         The input is never mutated and may be kept. Raises only ``ClearspanError``: a
@@ -25,54 +56,54 @@ class Processor(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class Sampled:
+class Sampled(Generic[BatchT]):
     """What a sampler let go of: the rows to store, and how many it dropped and why.
 
-    ``kept`` has ``sample_weight`` (>= 1, 1/probability) and ``sample_reason`` set on every row.
-    ``dropped`` maps a reason (a policy's name, ``not_sampled``, ``late``) to a count of spans.
+    A span in ``kept`` has ``sample_weight`` (>= 1, 1/probability) and ``sample_reason`` set.
+    ``dropped`` maps a reason (a policy's name, ``not_sampled``, ``late``) to a count of rows.
     """
 
-    kept: SpanBatch
+    kept: BatchT
     dropped: Mapping[str, int] = field(default_factory=dict)
 
 
-class Sampler(Protocol):
-    """A stage after the journal: decides which spans are stored, at once or later.
+class Sampler(Protocol[BatchT]):
+    """A stage after the journal: decides which rows are stored, at once or later.
 
     Single-threaded: only the pipeline's worker calls it. Rows of one trace that came in one batch
     are always settled together (the lake's replay relies on that).
     """
 
-    def offer(self, batch: SpanBatch) -> Sampled:
+    def offer(self, batch: BatchT) -> Sampled[BatchT]:
         """Take the batch (rows may be held back) and return what is decided by now.
 
         An error means that no row of the batch was taken: the caller then keeps them all.
         """
         ...
 
-    def due(self) -> Sampled:
+    def due(self) -> Sampled[BatchT]:
         """Return what has become decided by the passing of time; called about once a second."""
         ...
 
-    def drain(self) -> Sampled:
+    def drain(self) -> Sampled[BatchT]:
         """Decide everything still pending, now."""
         ...
 
     @property
     def pending_spans(self) -> int:
-        """How many spans are held back."""
+        """How many rows are held back."""
         ...
 
     @property
     def oldest_pending_seq(self) -> int | None:
-        """The smallest ``batch_seq`` among the spans held back, None if there are none."""
+        """The smallest ``batch_seq`` among the rows held back, None if there are none."""
         ...
 
 
-class Sink(Protocol):
+class Sink(Protocol[BatchT]):
     """The acknowledgement boundary."""
 
-    def write(self, batch: SpanBatch) -> SpanBatch:
+    def write(self, batch: BatchT) -> BatchT:
         """Make the batch durable and return it with ``source_id`` and ``batch_seq`` set.
 
         Durable (fsynced) on return. Raises ``StorageUnavailable``; then nothing was written.
@@ -80,10 +111,10 @@ class Sink(Protocol):
         ...
 
 
-class SpanStore(Protocol):
-    """Where sampled spans end up."""
+class Store(Protocol[_TakenT]):
+    """Where sampled rows end up."""
 
-    def append(self, batch: SpanBatch, settled_through: int) -> None:
+    def append(self, batch: _TakenT, settled_through: int) -> None:
         """Take kept rows for the next flush; never blocks on the disk.
 
         Every journalled batch with ``batch_seq <= settled_through`` is decided: its kept rows
@@ -96,10 +127,10 @@ class SpanStore(Protocol):
         ...
 
 
-class SignalObserver(Protocol):
+class SignalObserver(Protocol[_TakenT]):
     """Golden signals, taken of every accepted span before sampling."""
 
-    def observe(self, batch: SpanBatch) -> None:
+    def observe(self, batch: _TakenT) -> None:
         """Add the batch to the signals; keeps nothing of it."""
         ...
 
@@ -109,9 +140,12 @@ Transport = Literal["grpc", "http"]
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What became of one accepted request: all stored, or partly (never a transient trouble)."""
+    """What became of one accepted request: all stored, or partly (never a transient trouble).
 
-    rejected_spans: int = 0
+    ``rejected`` is how many of its items were not taken.
+    """
+
+    rejected: int = 0
     message: str = ""
 
 
@@ -119,7 +153,7 @@ class Intake(Protocol):
     """Where receivers hand over requests; thread-safe."""
 
     def submit(self, payload: bytes, transport: Transport) -> Future[Outcome]:
-        """Admit one decompressed ``ExportTraceServiceRequest``.
+        """Admit one decompressed export request of the intake's signal.
 
         The future resolves once the batch is durable, or fails with a ``ClearspanError``.
         Raises ``Overloaded`` or ``ShuttingDown`` at once when nothing may be admitted; then

@@ -4,29 +4,21 @@ Names follow the OpenTelemetry Collector where it has the same thing, so its das
 Conservation, at any moment and for the life of one process::
 
     received + replayed = stored + dropped(reason) + pending + refused(reason)
+
+The way of log records counts its own items (``log_telemetry``). Where both ways share a metric with
+a label ``processor``, ``stage`` or ``exporter``, the value ends in ``/logs`` there, as component ids
+of the Collector do.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final, Literal, Protocol
+from typing import TYPE_CHECKING, Final, Protocol
+
+from collector.model import log_telemetry
+from collector.model.metric import ItemMetrics, Metric
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-
-MetricKind = Literal["counter", "gauge", "histogram"]
-
-
-@dataclass(frozen=True, slots=True)
-class Metric:
-    """One exposed metric: its full Prometheus name, kind, help text and label names."""
-
-    name: str
-    kind: MetricKind
-    help: str
-    labels: tuple[str, ...] = ()
-    buckets: tuple[float, ...] = ()
-
 
 STAGE_BUCKETS: Final = (
     0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5,
@@ -114,13 +106,13 @@ QUEUE_CAPACITY: Final = Metric(
 INCOMING_ITEMS: Final = Metric(
     "otelcol_processor_incoming_items_total",
     "counter",
-    "Spans that entered a processor.",
+    "Spans that entered a processor; log records where its name ends in `/logs`.",
     ("processor",),
 )
 OUTGOING_ITEMS: Final = Metric(
     "otelcol_processor_outgoing_items_total",
     "counter",
-    "Spans that left a processor.",
+    "Spans that left a processor; log records where its name ends in `/logs`.",
     ("processor",),
 )
 STAGE_SECONDS: Final = Metric(
@@ -273,7 +265,28 @@ CPU_SECONDS: Final = Metric(
     "CPU seconds of the whole process, user and system.",
 )
 
-METRICS: Final = tuple(value for value in list(globals().values()) if isinstance(value, Metric))
+SPANS: Final = ItemMetrics(
+    received=RECEIVED_SPANS,
+    replayed=REPLAYED_SPANS,
+    stored=STORED_SPANS,
+    dropped=DROPPED_SPANS,
+    refused=REFUSED_SPANS,
+    pending=PENDING_SPANS,
+    accepted=ACCEPTED,
+    receiver_refused=REFUSED,
+    sent=SENT,
+    send_failed=SEND_FAILED,
+    per_batch=BATCH_SPANS,
+    expired=LAKE_EXPIRED_SPANS,
+    journal_bytes=JOURNAL_BYTES,
+    lake_files=LAKE_FILES,
+    lake_bytes=LAKE_BYTES,
+)
+
+METRICS: Final = (
+    *(value for value in list(globals().values()) if isinstance(value, Metric)),
+    *log_telemetry.METRICS,
+)
 
 
 class Telemetry(Protocol):

@@ -9,10 +9,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cache
-from typing import TYPE_CHECKING, Any, Final, Protocol
+from typing import TYPE_CHECKING, Any, Final, Literal, Protocol
 
 import ptars
 from google.protobuf import descriptor_pb2, descriptor_pool
+from opentelemetry.proto.collector.logs.v1 import logs_service_pb2
 from opentelemetry.proto.collector.trace.v1 import trace_service_pb2
 
 if TYPE_CHECKING:
@@ -20,7 +21,16 @@ if TYPE_CHECKING:
 
     import pyarrow as pa
 
-REQUEST: Final = "opentelemetry.proto.collector.trace.v1.ExportTraceServiceRequest"
+Message = Literal[
+    "opentelemetry.proto.collector.trace.v1.ExportTraceServiceRequest",
+    "opentelemetry.proto.collector.logs.v1.ExportLogsServiceRequest",
+]
+TRACES: Final = "opentelemetry.proto.collector.trace.v1.ExportTraceServiceRequest"
+LOGS: Final = "opentelemetry.proto.collector.logs.v1.ExportLogsServiceRequest"
+_FILES: Final[dict[Message, Any]] = {
+    TRACES: trace_service_pb2.DESCRIPTOR,
+    LOGS: logs_service_pb2.DESCRIPTOR,
+}
 _RECURSIVE: Final = {"array_value", "kvlist_value"}
 _BYTES: Final = descriptor_pb2.FieldDescriptorProto.TYPE_BYTES
 _STRING: Final = descriptor_pb2.FieldDescriptorProto.TYPE_STRING
@@ -47,20 +57,22 @@ class Handlers:
 
 
 @cache
-def handlers() -> Handlers:
-    """Build both handlers (about 5 ms), once a process."""
-    return Handlers(_handler(strings_as_bytes=False), _handler(strings_as_bytes=True))
+def handlers(message: Message = TRACES) -> Handlers:
+    """Build both handlers of a request (about 5 ms), once a process."""
+    return Handlers(
+        _handler(message, strings_as_bytes=False), _handler(message, strings_as_bytes=True)
+    )
 
 
-def _handler(*, strings_as_bytes: bool) -> Handler:
+def _handler(name: Message, *, strings_as_bytes: bool) -> Handler:
     pool = descriptor_pool.DescriptorPool()
-    for file in _files(trace_service_pb2.DESCRIPTOR, []):
+    for file in _files(_FILES[name], []):
         proto = descriptor_pb2.FileDescriptorProto()
         file.CopyToProto(proto)
         for message in proto.message_type:
             _rewrite(message, strings_as_bytes=strings_as_bytes)
         pool.Add(proto)
-    request = pool.FindMessageTypeByName(REQUEST)
+    request = pool.FindMessageTypeByName(name)
     handler: Handler = ptars.HandlerPool([request.file]).get_for_message(request)
     return handler
 

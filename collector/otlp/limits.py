@@ -8,12 +8,12 @@ starts with its tag's byte, and counting bytes is a vector operation; an exact c
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, Literal
 
 import numpy as np
 
 from collector.model.errors import PayloadTooLarge
-from collector.otlp.shapes import CHILDREN, NESTED, shape
+from collector.otlp.shapes import CHILDREN, NESTED, fields_below, shape
 from collector.otlp.wire import pieces
 
 if TYPE_CHECKING:
@@ -35,10 +35,21 @@ _ENTITY_KEYS: Final = frozenset({"entity_key"})
 _ATTRIBUTES: Final = frozenset({"attribute", "element", "entity_ref"}) | _ENTITY_KEYS
 
 
-def check_limits(payload: bytes, limits: OtlpLimits, *, run_bytes: int = _RUN_BYTES) -> None:
-    """Return if the serialized ``ExportTraceServiceRequest`` keeps every limit.
+RequestKind = Literal["request", "logs_request"]
+"""Which export request some bytes claim to be, of traces or of logs."""
 
-    Resources, scopes and spans are each held to ``max_spans``. Attributes are those of resources,
+
+def check_limits(
+    payload: bytes,
+    limits: OtlpLimits,
+    *,
+    kind: RequestKind = "request",
+    run_bytes: int = _RUN_BYTES,
+) -> None:
+    """Return if the serialized export request keeps every limit.
+
+    Resources, scopes and spans are each held to ``max_spans``, in a request of logs resources,
+    scopes and log records to ``max_log_records``. Attributes are those of resources,
     scopes, spans, events and links, the elements of array and map values, entity references and
     their keys. A malformed request may pass: the decoder refuses it. A message of more than
     ``run_bytes`` is gone through in runs of that size.
@@ -51,21 +62,13 @@ def check_limits(payload: bytes, limits: OtlpLimits, *, run_bytes: int = _RUN_BY
             all limits together): then most of them are unknown or written over.
         InvalidPayload: The bytes had to be looked into and are no such message.
     """
-    most = len(payload) // _SMALLEST_ELEMENT_BYTES
-    spans, attributes = limits.max_spans, limits.max_attributes
-    events = limits.max_events_and_links
-    if most <= min(spans, attributes, events):
+    tallies = _tallies(limits, kind)
+    if len(payload) // _SMALLEST_ELEMENT_BYTES <= min(tally.most for tally in tallies):
         return
-    tallies = (
-        _Tally("resources", "max_spans", spans, frozenset({"resource_spans"})),
-        _Tally("scopes", "max_spans", spans, frozenset({"scope_spans"})),
-        _Tally("spans", "max_spans", spans, frozenset({"span"})),
-        _Tally("events and links", "max_events_and_links", events, frozenset({"event", "link"})),
-        _Tally("attributes", "max_attributes", attributes, _ATTRIBUTES),
-    )
-    doubtful = _doubtful(payload, tallies)
+    doubtful = _doubtful(payload, tallies, kind)
     if doubtful:
-        _Count(payload, doubtful, run_bytes, spans + attributes + events).run()
+        most_elements = sum({tally.setting: tally.most for tally in tallies}.values())
+        _Count(_Part(kind, payload, 0, len(payload)), doubtful, run_bytes, most_elements).run()
 
 
 @dataclass(slots=True)
@@ -83,11 +86,10 @@ class _Tally:
         if self.used > self.most:
             raise PayloadTooLarge(f"more {self.what} in one request than {self.setting} allows")
 
-    def tags(self) -> set[int]:
+    def tags(self, kind: RequestKind) -> set[int]:
         return {
             number << 3 | _LENGTH_DELIMITED
-            for children in CHILDREN.values()
-            for number, child in children.items()
+            for number, child in fields_below(kind)
             if child in self.kinds
         }
 
@@ -97,7 +99,27 @@ class _Tally:
         return (self.kinds,)
 
 
-def _doubtful(payload: bytes, tallies: tuple[_Tally, ...]) -> list[_Tally]:
+def _tallies(limits: OtlpLimits, kind: RequestKind) -> list[_Tally]:
+    attributes = _Tally("attributes", "max_attributes", limits.max_attributes, _ATTRIBUTES)
+    if kind == "logs_request":
+        most = limits.max_log_records
+        return [
+            _Tally("resources", "max_log_records", most, frozenset({"resource_logs"})),
+            _Tally("scopes", "max_log_records", most, frozenset({"scope_logs"})),
+            _Tally("log records", "max_log_records", most, frozenset({"log_record"})),
+            attributes,
+        ]
+    most, events = limits.max_spans, limits.max_events_and_links
+    return [
+        _Tally("resources", "max_spans", most, frozenset({"resource_spans"})),
+        _Tally("scopes", "max_spans", most, frozenset({"scope_spans"})),
+        _Tally("spans", "max_spans", most, frozenset({"span"})),
+        _Tally("events and links", "max_events_and_links", events, frozenset({"event", "link"})),
+        attributes,
+    ]
+
+
+def _doubtful(payload: bytes, tallies: list[_Tally], kind: RequestKind) -> list[_Tally]:
     """Return the tallies that neither the size nor the bytes of their tags keep in the limit."""
     sizes = [tally for tally in tallies if len(payload) // _SMALLEST_ELEMENT_BYTES > tally.most]
     # A tag may be written longer than needed: its first byte then has the high bit set.
@@ -105,7 +127,7 @@ def _doubtful(payload: bytes, tallies: tuple[_Tally, ...]) -> list[_Tally]:
     return [
         tally
         for tally in sizes
-        if sum(int(np.count_nonzero(data == tag)) for tag in tally.tags()) > tally.most
+        if sum(int(np.count_nonzero(data == tag)) for tag in tally.tags(kind)) > tally.most
     ]
 
 
@@ -124,7 +146,7 @@ class _Count:
     """The exact count: large messages run by run, nested values only if they can matter."""
 
     def __init__(
-        self, payload: bytes, tallies: list[_Tally], run_bytes: int, most_elements: int
+        self, request: _Part, tallies: list[_Tally], run_bytes: int, most_elements: int
     ) -> None:
         self._tallies = tallies
         self._attributes = next((tally for tally in tallies if "attribute" in tally.kinds), None)
@@ -132,10 +154,10 @@ class _Count:
         self._fields_left = max(_MOST_FIELDS, most_elements)
         self._nested: list[_Part] = []
         self._nested_bytes = 0
-        self._payload = payload
+        self._request = request
 
     def run(self) -> None:
-        self._go_through(_Part("request", self._payload, 0, len(self._payload)))
+        self._go_through(self._request)
         while self._attributes is not None and self._nested:
             most = self._nested_bytes // _SMALLEST_ELEMENT_BYTES
             if self._attributes.used + most <= self._attributes.most:

@@ -8,20 +8,19 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from collector.model.promotion import AttributeColumns
-from collector.model.schema import PROMOTIONS
 
 if TYPE_CHECKING:
-    from collector.model.batch import SpanBatch
+    from collector.model.batch import Batch, BatchT
 
 
 class Promoter:
-    """A ``Processor`` that fills the columns of ``PROMOTIONS`` from the attribute maps."""
+    """A ``Processor`` that fills the promoted columns from the attribute maps."""
 
-    def __init__(self) -> None:
-        """Index the promotions."""
-        self._columns = AttributeColumns(PROMOTIONS)
+    def __init__(self, kind: type[Batch]) -> None:
+        """Index the promotions of batches of this kind."""
+        self._columns = AttributeColumns(kind.promotions)
 
-    def process(self, batch: SpanBatch) -> SpanBatch:
+    def process(self, batch: BatchT) -> BatchT:
         """Return the batch with its promoted columns set; null where a row has no such key."""
         columns = self._columns.of(batch.column)
         return batch.replace(columns) if columns else batch

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import pyarrow as pa
 
-from collector.otlp.descriptor import handlers
+if TYPE_CHECKING:
+    from collector.otlp.descriptor import Handlers
 
 
-def replace_invalid_utf8(raw: pa.RecordBatch) -> pa.RecordBatch:
-    """Turn a batch of the lenient handler into the strict handler's types.
+def replace_invalid_utf8(raw: pa.RecordBatch, handlers: Handlers) -> pa.RecordBatch:
+    """Turn a batch of the lenient handler into the types of the strict one.
 
     Only requests that are broken come here, so this may look at strings one at a time.
     """
-    target = handlers().strict.list_to_record_batch([]).schema
+    target = handlers.strict.list_to_record_batch([]).schema
     columns = [_as(raw.column(field.name), field.type) for field in target]
     return pa.RecordBatch.from_arrays(columns, schema=target)
 

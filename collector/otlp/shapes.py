@@ -32,6 +32,10 @@ CHILDREN: Final[dict[str, dict[int, str]]] = {
     "array": {1: "element"},
     "element": {5: "array", 6: "map"},
     "map": {1: "attribute"},
+    "logs_request": {1: "resource_logs"},
+    "resource_logs": {1: "resource", 2: "scope_logs"},
+    "scope_logs": {1: "scope", 2: "log_record"},
+    "log_record": {5: "value", 6: "attribute"},
 }
 # Where a shape ends, since values nest: what is inside is given to the next shape as data.
 NESTED: Final = frozenset({"array", "map"})
@@ -60,7 +64,7 @@ class Shape:
         try:
             root = self.message.FromString(data)
         except DecodeError as error:
-            raise InvalidPayload("the bytes are not an ExportTraceServiceRequest") from error
+            raise InvalidPayload("the bytes are not an OTLP export request") from error
         found = []
         for path in self.paths:  # ways through the schema, seven at most
             node = root
@@ -68,6 +72,18 @@ class Shape:
                 node = getattr(node, name)
             found.append(node)
         return found
+
+
+@cache
+def fields_below(kind: str) -> frozenset[tuple[int, str]]:
+    """Return number and kind of every field that messages of this kind hold at any depth."""
+    found: set[tuple[int, str]] = set()
+    kinds = [kind]
+    while kinds:
+        new = set(CHILDREN.get(kinds.pop(), {}).items()) - found
+        found |= new
+        kinds += [child for _, child in new]
+    return frozenset(found)
 
 
 @cache

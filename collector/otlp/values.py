@@ -64,6 +64,26 @@ def attribute_maps(attributes: pa.ListArray) -> AttributeMaps:
     return AttributeMaps(values, types)
 
 
+@dataclass(frozen=True, slots=True)
+class TypedTexts:
+    """Values as text, and the type tag of each that is no string; both null where there is none."""
+
+    texts: pa.StringArray
+    types: pa.StringArray
+
+
+def typed_texts(value: pa.StructArray) -> TypedTexts:
+    """Turn ``AnyValue`` messages that stand alone, or are not there, into text."""
+    # the child of a null struct may hold anything
+    fields = list(value.type)
+    value = pa.StructArray.from_arrays(value.flatten(), fields=fields, mask=value.is_null())
+    texts, codes = _as_text(value)
+    if codes is None:
+        return TypedTexts(texts, pa.nulls(len(texts), pa.string()))
+    is_untagged = (codes == _NO_TAG) | (codes == TYPE_TAGS.index("absent"))
+    return TypedTexts(texts, _TAGS.take(pa.array(codes, mask=is_untagged)))
+
+
 def _as_text(value: pa.StructArray) -> tuple[pa.Array, NDArray[np.int8] | None]:
     """Return every AnyValue as text, and its tag's position in TYPE_TAGS (None: all strings)."""
     count = len(value)

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from pydantic import SecretStr
 
-    from collector.model.batch import SpanBatch
+    from collector.model.batch import Batch, BatchT
     from collector.model.telemetry import Telemetry
 
 _log = structlog.get_logger()
@@ -43,7 +43,7 @@ class _Spelling:
 
 
 class CanaryWatch:
-    """Drops spans in which a canary is seen, in any field, plain or encoded; a ``Processor``."""
+    """Drops rows in which a canary is seen, in any field, plain or encoded; a ``Processor``."""
 
     def __init__(
         self, canaries: Sequence[SecretStr], telemetry: Telemetry, *, is_dry: bool = False
@@ -64,8 +64,8 @@ class CanaryWatch:
         ).scan
         self._said: set[tuple[int, str]] = set()
 
-    def process(self, batch: SpanBatch) -> SpanBatch:
-        """Return the batch without the spans that hold a canary.
+    def process(self, batch: BatchT) -> BatchT:
+        """Return the batch without the rows that hold a canary.
 
         Raises:
             RedactionUnavailable: The search failed; nothing of the batch may be stored.
@@ -80,8 +80,8 @@ class CanaryWatch:
             raise RedactionUnavailable("canaries could not be looked for, so the batch was refused")
         return batch if self._is_dry or not seen.any() else batch.keep(~seen)
 
-    def _rows(self, batch: SpanBatch) -> NDArray[np.bool_]:
-        """Tell which spans hold a canary; the loops are over surfaces and what was seen there."""
+    def _rows(self, batch: Batch) -> NDArray[np.bool_]:
+        """Tell which rows hold a canary; the loops are over surfaces and what was seen there."""
         seen = np.zeros(len(batch), bool)
         for leaf in Surfaces.of(batch).leaves:
             hits: list[int] = []
@@ -97,11 +97,11 @@ class CanaryWatch:
                 seen |= rows
         return seen
 
-    def _report(self, canary: int, leaf: Leaf, spans: int) -> None:
-        if not spans:
+    def _report(self, canary: int, leaf: Leaf, rows: int) -> None:
+        if not rows:
             return
         surface = ".".join(leaf.path)
-        self._telemetry.add(CANARIES_SEEN, spans, str(canary), surface)
+        self._telemetry.add(CANARIES_SEEN, rows, str(canary), surface)
         if (canary, surface) not in self._said:
             self._said.add((canary, surface))
             _log.error("canary seen behind redaction", canary=canary, surface=surface)

@@ -18,6 +18,7 @@ import pyarrow.compute as pc
 
 from collector.model import schema as s
 from processors.redaction.audit import Audit
+from processors.redaction.body import Body
 from processors.redaction.cache import UNKNOWN
 from processors.redaction.encoded import Encoded, int32_array
 from processors.redaction.keys import SCAN, KeyClass, KeyKind
@@ -31,7 +32,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from collector.model.batch import SpanBatch
+    from collector.model.batch import Batch, BatchT
     from collector.model.telemetry import Telemetry
     from config.redaction import Summary
     from processors.redaction.cache import Unknown, VerdictCache
@@ -64,7 +65,7 @@ class BatchRedaction:
         self._telemetry = telemetry
         self._audit = Audit()
 
-    def run(self, batch: SpanBatch) -> SpanBatch:
+    def run(self, batch: BatchT) -> BatchT:
         """Return the redacted batch."""
         found = Surfaces.of(batch)
         keys = [leaf for leaf in found.leaves if leaf.is_key]
@@ -75,7 +76,7 @@ class BatchRedaction:
         rest = [leaf for leaf in found.leaves if not leaf.is_key and not leaf.is_value]
         key_side = Encoded([*own_keys, *tag_keys])
         value_side = Encoded([*values, *rest])
-        special = self._special(key_side, value_side, found)
+        special = self._special(key_side, value_side, found, batch)
         replaced: dict[tuple[str, ...], pa.Array] = {}
         counts = np.zeros(len(batch), np.int64)
         masked = changed = self._redact(value_side, special)
@@ -101,9 +102,12 @@ class BatchRedaction:
         return batch.replace(columns)
 
     def _special(
-        self, key_side: Encoded, value_side: Encoded, found: Surfaces
+        self, key_side: Encoded, value_side: Encoded, found: Surfaces, batch: Batch
     ) -> dict[KeyClass, NDArray[np.int64]]:
-        """Return, by class, the positions on the value side whose key makes them special."""
+        """Return, by class, the positions on the value side whose key makes them special.
+
+        The body of a log record has no key, but a type as an attribute has.
+        """
         classes = list(map(self._redactor.keys.classify, key_side.strings))
         special: dict[KeyClass, NDArray[np.int64]] = {}
         entries = sum(len(leaf.array) for leaf in value_side.leaves if leaf.is_value)
@@ -115,11 +119,19 @@ class BatchRedaction:
             places = np.flatnonzero(numbered)
             for one, number in numbers.items():
                 special[one] = places[numbered[places] == number]
-        binary = _tagged_positions(key_side, found, _BYTES_TAGS)
+        body = Body.of(batch, value_side)
+        for key_class, positions in body.classes(self._redactor.keys) if body else ():
+            known = special.get(key_class)
+            special[key_class] = positions if known is None else np.union1d(known, positions)
+        binary = _both(
+            _tagged_positions(key_side, found, _BYTES_TAGS), body and body.tagged(_BYTES_TAGS)
+        )
         if binary is not None:
             _mark_binary(special, binary)
         if self._redactor.strings_only:
-            scalar = _tagged_positions(key_side, found, _SCALAR_TAGS)
+            scalar = _both(
+                _tagged_positions(key_side, found, _SCALAR_TAGS), body and body.tagged(_SCALAR_TAGS)
+            )
             if scalar is not None:
                 _mark_ignored(special, scalar)
         if self._redactor.keys.span_name.sanitizer:
@@ -260,6 +272,14 @@ def _tagged_positions(
                 np.flatnonzero(np.isin(there, here)) + key_side.place(owners[path]).start
             )
     return np.concatenate(positions) if positions else None
+
+
+def _both(
+    one: NDArray[np.int64] | None, other: NDArray[np.int64] | None
+) -> NDArray[np.int64] | None:
+    if one is None or other is None:
+        return other if one is None else one
+    return np.union1d(one, other)
 
 
 def _entry_ids(leaf: Leaf, side: Encoded) -> NDArray[np.int64]:

@@ -1,4 +1,4 @@
-"""Removes attributes whose keys are not allowed, wherever a span has attributes."""
+"""Removes attributes whose keys are not allowed, wherever a row has attributes."""
 
 from __future__ import annotations
 
@@ -7,14 +7,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pyarrow as pa
 
-from collector.model import schema as s
-
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from numpy.typing import NDArray
 
-    from collector.model.batch import SpanBatch
+    from collector.model.batch import BatchT
 
 
 class KeyFilter:
@@ -24,11 +22,11 @@ class KeyFilter:
         """Keep the question."""
         self._is_allowed = is_allowed
 
-    def apply(self, batch: SpanBatch) -> tuple[SpanBatch, int]:
+    def apply(self, batch: BatchT) -> tuple[BatchT, int]:
         """Return the batch without the other attributes, and how many those were."""
         columns: dict[str, pa.Array] = {}
         removed = 0
-        for field in s.SPAN_SCHEMA:  # columns
+        for field in batch.schema:  # columns
             array = batch.column(field.name)
             kept, gone = self._filtered(array, is_tags=field.name.endswith("non_string_types"))
             if kept is not array:

@@ -66,6 +66,9 @@ SCAN: Final = KeyClass()
 _MAX_REMEMBERED: Final = 20_000
 # Longer names are text that landed in a key; they are scanned, not taken apart.
 _MAX_KEY: Final = 512
+# What the bodies of log records are judged as: values of these keys.
+_BODY_KEY: Final = "body"
+_GEN_AI_BODY_KEY: Final = "gen_ai.input.messages"
 
 
 class KeyClassifier:
@@ -102,6 +105,9 @@ class KeyClassifier:
             settings.identity_keys or settings.credential_keys or settings.blocked_key_patterns,
         )
         self.span_name = KeyClass(sanitizer=_span_name_sanitizer(settings))
+        # A log record's body is never ignored, whatever attribute of that name is.
+        self.body = self._never_ignored(_BODY_KEY)
+        self.gen_ai_body = self._never_ignored(_GEN_AI_BODY_KEY)
 
     @property
     def hint(self) -> str:
@@ -125,6 +131,10 @@ class KeyClassifier:
             if len(self._known) < _MAX_REMEMBERED:
                 self._known[key] = known
         return known
+
+    def _never_ignored(self, key: str) -> KeyClass:
+        found = self.classify(key)
+        return SCAN if found.kind is KeyKind.IGNORED else found
 
     def classify_nested(self, key: str) -> KeyClass:
         """Return the class of a key inside a value.

@@ -20,7 +20,7 @@ from processors.redaction.redactor import RedactedText, Redactor
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from collector.model.batch import SpanBatch
+    from collector.model.batch import BatchT
     from collector.model.telemetry import Telemetry
     from config.settings import RedactionSettings
 
@@ -54,11 +54,11 @@ class RedactionProcessor:
         """What stands in ``redaction_version``: changes with rules, settings and HMAC key."""
         return self._redactor.version
 
-    def process(self, batch: SpanBatch) -> SpanBatch:
+    def process(self, batch: BatchT) -> BatchT:
         """Return the batch redacted, with ``redaction_count`` and ``redaction_version`` set.
 
         The result shares no buffer that holds a value which was cut. The count is the number of
-        strings of the span that changed, its resource and scope included.
+        strings of the row that changed, its resource and scope included.
 
         Raises:
             RedactionUnavailable: Anything went wrong; nothing of the batch may be stored.

@@ -1,4 +1,4 @@
-"""Every string of a span batch, found from the schema by type, and how to put it back.
+"""Every string of a batch, found from the schema by type, and how to put it back.
 
 A new column of strings is redacted without anybody remembering to list it; only columns that
 clearspan itself writes, with values from closed lists, are named here and left out.
@@ -7,6 +7,7 @@ clearspan itself writes, with values from closed lists, are named here and left 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cache
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
@@ -14,13 +15,14 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from collector.model import schema as s
+from collector.model.log_schema import BODY_TYPE
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
     from numpy.typing import NDArray
 
-    from collector.model.batch import SpanBatch
+    from collector.model.batch import Batch
 
     Path = tuple[str, ...]
 
@@ -33,6 +35,7 @@ WRITTEN_BY_CLEARSPAN: Final[Mapping[str, str]] = {
     s.SAMPLE_REASON: "a policy's name from the configuration",
     s.REDACTION_VERSION: "written by redaction itself",
     s.SOURCE_ID: "made by the journal",
+    BODY_TYPE: "one of TYPE_TAGS, from the kind of the value",
 }
 _ID_LENGTHS: Final = pa.array([0, 8, 16], pa.int32())  # unset, span id, trace id
 _TYPE_TAG_MAPS: Final = "non_string_types"  # their values are TYPE_TAGS; their keys are scanned
@@ -118,14 +121,25 @@ def _may_hold_text(kind: pa.DataType) -> bool:
     )
 
 
-_COLUMNS: Final = frozenset(path[0] for path in surfaces()) | {
-    field.name for field in s.SPAN_SCHEMA if pa.types.is_binary(field.type)
-}
-_EMPTY: Final[Mapping[str, pa.Array]] = {
-    field.name: pa.array([], field.type).values
-    for field in s.SPAN_SCHEMA
-    if pa.types.is_list(field.type) or pa.types.is_map(field.type)
-}
+@dataclass(frozen=True, slots=True)
+class _Plan:
+    """What is looked at in batches of one kind: in which columns, and what no entries are."""
+
+    names: tuple[str, ...]
+    columns: frozenset[str]
+    empty: Mapping[str, pa.Array]
+
+
+@cache
+def _plan(kind: type[Batch]) -> _Plan:
+    schema = kind.schema
+    ids = {field.name for field in schema if pa.types.is_binary(field.type)}
+    nested = [f for f in schema if pa.types.is_list(f.type) or pa.types.is_map(f.type)]
+    return _Plan(
+        tuple(schema.names),
+        frozenset(path[0] for path in surfaces(schema)) | ids,
+        {field.name: pa.array([], field.type).values for field in nested},
+    )
 
 
 @dataclass(slots=True)
@@ -141,21 +155,22 @@ class Surfaces:
     ids: list[Leaf]
 
     @staticmethod
-    def of(batch: SpanBatch) -> Surfaces:
+    def of(batch: Batch) -> Surfaces:
         """Collect them; arrays that share buffers with other data are copied first."""
         found = Surfaces({}, [], [], [])
+        plan = _plan(type(batch))
         batches = batch.table.combine_chunks().to_batches()
         arrays = batches[0].columns if batches else []
-        for name, column in zip(s.SPAN_SCHEMA.names, arrays, strict=False):
-            if name not in _COLUMNS:
+        for name, column in zip(plan.names, arrays, strict=False):
+            if name not in plan.columns:
                 continue
             if column.null_count == len(column) and pa.types.is_string(column.type):
                 if _holds_bytes(column):
                     found.columns[name] = pa.nulls(len(column), column.type)
                 continue
-            if name in _EMPTY and not column.offset and not len(column.values):
+            if name in plan.empty and not column.offset and not len(column.values):
                 # rather than look through the buffers of nothing, put nothing in their place
-                found.columns[name] = _over(column, _EMPTY[name])
+                found.columns[name] = _over(column, plan.empty[name])
                 continue
             exact = column if _is_exact(column) else _copied(column)
             found._collect((name,), exact, ())

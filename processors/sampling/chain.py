@@ -19,21 +19,21 @@ if TYPE_CHECKING:
 class SamplerChain:
     """Head sampler before tail sampler; without any sampler every span is kept with weight 1."""
 
-    def __init__(self, samplers: Sequence[Sampler]) -> None:
+    def __init__(self, samplers: Sequence[Sampler[SpanBatch]]) -> None:
         """Chain the samplers in this order."""
         self._samplers = tuple(samplers)
 
-    def offer(self, batch: SpanBatch) -> Sampled:
+    def offer(self, batch: SpanBatch) -> Sampled[SpanBatch]:
         """Offer the batch to the first sampler, and what it keeps to the next."""
         if not self._samplers:
             return Sampled(keep_all(batch, KEPT_ALL))
         return self._pass_on(batch, 0)
 
-    def due(self) -> Sampled:
+    def due(self) -> Sampled[SpanBatch]:
         """Return what has become decided; what one sampler lets go passes those behind it."""
         return self._settle(lambda sampler: sampler.due())
 
-    def drain(self) -> Sampled:
+    def drain(self) -> Sampled[SpanBatch]:
         """Decide everything, first sampler first."""
         return self._settle(lambda sampler: sampler.drain())
 
@@ -48,7 +48,7 @@ class SamplerChain:
         oldest = [sampler.oldest_pending_seq for sampler in self._samplers]
         return min((seq for seq in oldest if seq is not None), default=None)
 
-    def _pass_on(self, batch: SpanBatch, position: int) -> Sampled:
+    def _pass_on(self, batch: SpanBatch, position: int) -> Sampled[SpanBatch]:
         dropped: Counter[str] = Counter()
         for sampler in self._samplers[position:]:
             if not len(batch):
@@ -58,7 +58,7 @@ class SamplerChain:
             dropped.update(sampled.dropped)
         return Sampled(batch, dropped)
 
-    def _settle(self, ask: Callable[[Sampler], Sampled]) -> Sampled:
+    def _settle(self, ask: Callable[[Sampler[SpanBatch]], Sampled[SpanBatch]]) -> Sampled[SpanBatch]:
         kept: list[SpanBatch] = []
         dropped: Counter[str] = Counter()
         for position, sampler in enumerate(self._samplers, start=1):

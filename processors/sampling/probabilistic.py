@@ -42,7 +42,7 @@ class ProbabilisticSampler:
         self._threshold = threshold_for(settings.sampling_percentage, settings.sampling_precision)
         self._states = TraceStates()
 
-    def offer(self, batch: SpanBatch) -> Sampled:
+    def offer(self, batch: SpanBatch) -> Sampled[SpanBatch]:
         """Return the kept rows; at 100 % all of them, unchanged but for weight and reason."""
         said = self._states.read(batch.column(TRACE_STATE))
         if self._threshold == 0 and said is None:
@@ -64,11 +64,11 @@ class ProbabilisticSampler:
             batch = batch.replace({TRACE_STATE: states})
         return Sampled(batch.keep(kept), {NAME: dropped}) if dropped else Sampled(batch)
 
-    def due(self) -> Sampled:
+    def due(self) -> Sampled[SpanBatch]:
         """Return nothing: everything is decided when it is offered."""
         return Sampled(NOTHING)
 
-    def drain(self) -> Sampled:
+    def drain(self) -> Sampled[SpanBatch]:
         """Return nothing: everything is decided when it is offered."""
         return Sampled(NOTHING)
 

@@ -65,7 +65,7 @@ class TailSampler:
         self._states = TraceStates()
         self._decisions = Decisions(settings.decision_cache, clock())
 
-    def offer(self, batch: SpanBatch) -> Sampled:
+    def offer(self, batch: SpanBatch) -> Sampled[SpanBatch]:
         """Hold the batch back; return late spans and what had to be decided early."""
         if not self._settings.policies:
             return Sampled(_as_it_came(batch))
@@ -95,11 +95,11 @@ class TailSampler:
         early = self._decide_early(now)
         return _joined(late, early)
 
-    def due(self) -> Sampled:
+    def due(self) -> Sampled[SpanBatch]:
         """Decide the traces whose wait is over."""
         return self._decide(self._traces.due(self._clock()))
 
-    def drain(self) -> Sampled:
+    def drain(self) -> Sampled[SpanBatch]:
         """Decide every trace on what is known of it now."""
         return self._decide(self._traces.end)
 
@@ -118,7 +118,7 @@ class TailSampler:
         self._traces.observe(numbers, batch, None if said is None else said.randomness)
         self._held.add(batch, numbers)
 
-    def _decide_early(self, now: float) -> Sampled:
+    def _decide_early(self, now: float) -> Sampled[SpanBatch]:
         """Decide the oldest traces when there are too many, or too many bytes of them."""
         end = self._traces.first
         if len(self._traces) > self._settings.num_traces:
@@ -134,7 +134,7 @@ class TailSampler:
             self._held.compact(end)
         return decided
 
-    def _decide(self, end: int) -> Sampled:
+    def _decide(self, end: int) -> Sampled[SpanBatch]:
         """Decide every trace before number ``end``; nothing changes if a policy raises."""
         first = self._traces.first
         if end <= first:
@@ -159,7 +159,7 @@ class TailSampler:
         batch: SpanBatch,
         place: NDArray[np.int64],
         recalled: Recalled,
-    ) -> Sampled:
+    ) -> Sampled[SpanBatch]:
         """Treat late rows as their trace was; ``place`` is where a row's trace was recalled."""
         is_late = place != _NOT_LATE
         # One observation a late trace of the batch: those are few, their spans may be many.
@@ -199,7 +199,7 @@ def _as_it_came(batch: SpanBatch) -> SpanBatch:
     return batch if is_labelled else keep_all(batch, KEPT_ALL)
 
 
-def _joined(one: Sampled, other: Sampled) -> Sampled:
+def _joined(one: Sampled[SpanBatch], other: Sampled[SpanBatch]) -> Sampled[SpanBatch]:
     kept = [sampled.kept for sampled in (one, other) if len(sampled.kept)]
     dropped = Counter(one.dropped)
     dropped.update(other.dropped)

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from datetime import datetime
 
-    from collector.model.telemetry import Metric
+    from collector.model.metric import Metric
 
 COLUMNS = {
     "operation": s.GEN_AI_OPERATION_NAME,

@@ -136,7 +136,7 @@ class Rig:
         )
         intake = IntakeQueue(1 << 20, BatchingSettings())
         self.pipeline = Pipeline(parts, intake, self.telemetry)
-        recorder.count_pending = lambda: self.pipeline.pending_spans
+        recorder.count_pending = lambda: self.pipeline.pending_rows
 
     def send(self, *payloads: bytes) -> list[object]:
         """Submit all before the worker runs (one micro-batch); return outcomes or errors."""
@@ -161,7 +161,7 @@ def rig() -> Iterator[Rig]:
 def test_a_batch_is_clean_and_durable_before_anyone_is_told(rig: Rig) -> None:
     """Scenario: two good requests. Guarantees: one micro-batch, the promised order, counters."""
     results = rig.send(small_request(plain_span(1)), small_request(plain_span(2)))
-    assert [outcome.rejected_spans for outcome in results] == [0, 0]
+    assert [outcome.rejected for outcome in results] == [0, 0]
     assert rig.parts.order == ["process", "journal", "observe 2", "store"]
     assert rig.parts.settled[0] == 1
     assert rig.value(t.RECEIVED_SPANS) == 2
@@ -172,9 +172,9 @@ def test_each_request_gets_its_own_outcome(rig: Rig) -> None:
     """Scenario: good, malformed, partly bad. Guarantees: none shares another's outcome."""
     partly = small_request(plain_span(1), plain_span(2, trace_id=bytes(16)))
     good, bad, part = rig.send(small_request(), b"\xff\xff", partly)
-    assert good.rejected_spans == 0
+    assert good.rejected == 0
     assert isinstance(bad, InvalidPayload)
-    assert part.rejected_spans == 1
+    assert part.rejected == 1
     assert part.message
     assert rig.value(t.REFUSED_SPANS, "invalid_id") == 1
 
@@ -198,7 +198,7 @@ def test_a_poisonous_request_does_not_take_its_neighbours_along(rig: Rig) -> Non
         small_request(plain_span(POISON)),
         small_request(plain_span(2)),
     )
-    assert first.rejected_spans == last.rejected_spans == 0
+    assert first.rejected == last.rejected == 0
     assert isinstance(poison, ClearspanError)
     assert "payload itself" not in str(poison)
     assert sum(map(len, rig.parts.stored)) == 2
@@ -209,7 +209,7 @@ def test_what_breaks_behind_the_acknowledgement_loses_no_span(rig: Rig, broken: 
     """Scenario: signals or sampler raise. Guarantees: spans are acknowledged, stored once."""
     setattr(rig.parts, broken, True)
     [result] = rig.send(small_request())
-    assert result.rejected_spans == 0
+    assert result.rejected == 0
     assert sum(map(len, rig.parts.stored)) == 1
 
 
@@ -218,7 +218,7 @@ def test_the_journal_is_only_released_up_to_what_is_decided(rig: Rig) -> None:
     rig.parts.hold = True
     rig.send(small_request())
     assert set(rig.parts.settled) == {0}
-    assert rig.pipeline.pending_spans == 1
+    assert rig.pipeline.pending_rows == 1
 
 
 def test_spans_are_pending_until_the_store_has_them(rig: Rig) -> None:
@@ -232,8 +232,8 @@ def test_spans_are_pending_until_the_store_has_them(rig: Rig) -> None:
     late = Rig(Recorder())
     late.parts.hold = True
     late.send(small_request(plain_span(1), plain_span(2)))
-    assert late.pipeline.pending_spans == 2
+    assert late.pipeline.pending_rows == 2
     late.parts.hold = False
     late.pipeline._settle_due()
     assert late.parts.pending_at_store == [2]
-    assert late.pipeline.pending_spans == 0
+    assert late.pipeline.pending_rows == 0

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from collector.model.contracts import Transport
-    from collector.model.telemetry import Metric
+    from collector.model.metric import Metric
 
 WAIT_S = 10.0
 

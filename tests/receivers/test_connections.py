@@ -86,7 +86,7 @@ def test_a_reset_while_it_is_worked_on_abandons_the_future(served: Served) -> No
         served.intake.wait_for_submit()
         connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
     served.intake.gate.set()
-    assert served.intake.futures[0].result(WAIT_S).rejected_spans == 0
+    assert served.intake.futures[0].result(WAIT_S).rejected == 0
 
 
 @pytest.mark.parametrize(

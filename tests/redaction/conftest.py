@@ -11,7 +11,7 @@ from config.settings import RedactionSettings
 from processors.redaction import RedactionProcessor, Redactor
 
 if TYPE_CHECKING:
-    from collector.model.telemetry import Metric
+    from collector.model.metric import Metric
 
 KEY = "a key of the tests, 32 bytes long"
 

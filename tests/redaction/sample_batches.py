@@ -14,7 +14,7 @@ from processors.redaction import RedactionProcessor
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from collector.model.telemetry import Metric
+    from collector.model.metric import Metric
 
 KEY = "a key of the tests, 32 bytes long"
 CARD = "4111111111111111"

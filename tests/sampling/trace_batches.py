@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from collector.model.contracts import Sampled, Sampler
-    from collector.model.telemetry import Metric
+    from collector.model.metric import Metric
 
 SECOND = 10**9
 START = 1_790_000_000 * SECOND

@@ -107,7 +107,7 @@ class Load:
         store.lake.maintain()
         wanted = Counter({i: n for i, n in self._acked.items() if i not in self._expired})
         assert self.read() == wanted
-        assert store.lake.pending_spans == 0
+        assert store.lake.pending_rows == 0
 
     def check_after_restart(self) -> None:
         """Start anew: all is there still, sound, and nothing lies about."""

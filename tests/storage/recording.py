@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from collector.model.telemetry import Metric
+    from collector.model.metric import Metric
 
 
 class RecordingTelemetry:

@@ -109,14 +109,14 @@ def test_a_flush_without_space_keeps_everything(small_disk: Path, free_bytes: in
         assert store.span_ids() == ids_of(before)
         assert store.telemetry.sums[STORED_SPANS.name,] == 100
         assert store.telemetry.sums[SEND_FAILED.name, "lake"] == 1600
-        assert store.lake.pending_spans == 1600
+        assert store.lake.pending_rows == 1600
     else:
         assert free_bytes >= 32 << 10
     ballast.unlink()
     assert store.lake.flush()
     assert store.span_ids() == ids_of(before, *more)
     assert store.telemetry.sums[SENT.name, "lake"] == 1700
-    assert store.lake.pending_spans == store.lake.pending_bytes == 0
+    assert store.lake.pending_rows == store.lake.pending_bytes == 0
     assert store.journal.size_bytes == 0
     store.abandon()
 

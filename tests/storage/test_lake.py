@@ -39,7 +39,7 @@ def test_spans_and_events_are_stored_as_they_are(open_store: Opener) -> None:
     """
     store = open_store()
     batches = [store.store(make_batch(200, seed)) for seed in range(2)]
-    assert store.lake.pending_spans == 400
+    assert store.lake.pending_rows == 400
     assert store.lake.flush()
     batches.append(store.store(make_batch(200, 2)))
     assert store.lake.flush()
@@ -52,7 +52,7 @@ def test_spans_and_events_are_stored_as_they_are(open_store: Opener) -> None:
     assert events.num_rows == 3 * 40
     assert set(events.column("exception_type").to_pylist()) == {"ValueError"}
     assert set(events.column("event_idx").to_pylist()) == {0}
-    assert store.lake.pending_spans == store.lake.pending_bytes == 0
+    assert store.lake.pending_rows == store.lake.pending_bytes == 0
     assert store.journal.size_bytes == 0
     assert store.telemetry.sums[t.STORED_SPANS.name,] == 600
     assert store.telemetry.readers[t.LAKE_FILES.name]() == 4

@@ -1,0 +1,229 @@
+"""Export requests of any signal: bytes to nested Arrow, and what all signals' items share.
+
+An item (a span, a log record) stands in a scope, which stands in a resource of a request.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final, Generic
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from collector.model import schema as s
+from collector.model.batch import BatchT
+from collector.model.contracts import Decoded
+from collector.model.errors import InvalidPayload, PermanentError
+from collector.otlp.descriptor import handlers
+from collector.otlp.limits import check_limits
+from collector.otlp.salvage import replace_invalid_utf8
+from collector.otlp.values import AttributeMaps, attribute_maps
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from numpy.typing import NDArray
+
+    from collector.otlp.descriptor import Message
+    from collector.otlp.limits import RequestKind
+    from config.settings import OtlpLimits
+
+    Rows = NDArray[np.int64]
+
+TRACE_ID_BYTES: Final = 16
+SPAN_ID_BYTES: Final = 8
+
+
+@dataclass(frozen=True, slots=True)
+class Flat:
+    """The items of all requests in one array, and where each came from."""
+
+    resources: pa.StructArray
+    scopes: pa.StructArray
+    items: pa.StructArray
+    resource_of: Rows
+    scope_of: Rows
+    request_of: Rows
+
+    @staticmethod
+    def of(nested: pa.RecordBatch, scopes_field: str, items_field: str) -> Flat:
+        """Flatten one row a request; the fields are named as in the protocol."""
+        requests = nested.column(0)
+        resources = requests.values
+        scopes = resources.field(scopes_field).values
+        items = scopes.field(items_field).values
+        scope_of = _parents(scopes.field(items_field))
+        resource_of = _parents(resources.field(scopes_field))[scope_of]
+        request_of = _parents(requests)[resource_of]
+        return Flat(resources, scopes, items, resource_of, scope_of, request_of)
+
+    def keep(self, mask: NDArray[np.bool_]) -> Flat:
+        """Return the items where ``mask`` is true."""
+        return Flat(
+            self.resources,
+            self.scopes,
+            self.items.filter(pa.array(mask)),
+            self.resource_of[mask],
+            self.scope_of[mask],
+            self.request_of[mask],
+        )
+
+    def owner_columns(self) -> dict[str, pa.Array]:
+        """Return the columns that repeat each item's resource and scope."""
+        return {**_resource_columns(self), **_scope_columns(self)}
+
+
+class RequestDecoder(ABC, Generic[BatchT]):
+    """Turns serialized export requests of one signal into a batch."""
+
+    message: Message
+    kind: RequestKind
+    scopes_field: str
+    items_field: str
+
+    def __init__(self, limits: OtlpLimits, now_ns: Callable[[], int]) -> None:
+        """Keep the limits on one request, and the clock that gives ``ingest_time``."""
+        self._limits = limits
+        self._now_ns = now_ns
+        self._handlers = handlers(self.message)
+
+    @abstractmethod
+    def _empty(self) -> BatchT:
+        """Return no rows."""
+
+    @abstractmethod
+    def _valid_ids(self, items: pa.StructArray) -> NDArray[np.bool_]:
+        """Tell which items have ids that they may have."""
+
+    @abstractmethod
+    def _batch(self, flat: Flat, now_us: int) -> BatchT:
+        """Return one row an item."""
+
+    def decode(self, payloads: Sequence[bytes]) -> Decoded[BatchT]:
+        """Decode requests that are worked on together; a bad one leaves the others untouched."""
+        errors: dict[int, PermanentError] = {}
+        good: list[int] = []
+        for position, payload in enumerate(payloads):  # requests, not items
+            try:
+                check_limits(payload, self._limits, kind=self.kind)
+            except PermanentError as error:
+                errors[position] = error
+            else:
+                good.append(position)
+        salvaged = np.zeros(len(payloads), bool)
+        nested, good = self._parse(payloads, good, errors, salvaged)
+        received = np.zeros(len(payloads), np.int64)
+        rejected = np.zeros(len(payloads), np.int64)
+        if nested is None:
+            return Decoded(self._empty(), errors, received, rejected, salvaged)
+        flat = Flat.of(nested, self.scopes_field, self.items_field)
+        requests = np.asarray(good)[flat.request_of]
+        valid = self._valid_ids(flat.items)
+        received += np.bincount(requests, minlength=len(payloads))
+        if not valid.all():
+            rejected += np.bincount(requests[~valid], minlength=len(payloads))
+            flat = flat.keep(valid)
+        batch = self._batch(flat, self._now_ns() // 1000)
+        return Decoded(batch, errors, received, rejected, salvaged)
+
+    def _parse(
+        self,
+        payloads: Sequence[bytes],
+        good: list[int],
+        errors: dict[int, PermanentError],
+        salvaged: NDArray[np.bool_],
+    ) -> tuple[pa.RecordBatch | None, list[int]]:
+        """Parse all at once; only when that fails, each by itself."""
+        if not good:
+            return None, good
+        try:
+            together = [payloads[position] for position in good]
+            return self._handlers.strict.list_to_record_batch(together), good
+        except ValueError:
+            pass
+        parsed: list[pa.RecordBatch] = []
+        kept: list[int] = []
+        for position in good:  # requests, not items, and only beside a bad one
+            try:
+                batch = self._handlers.strict.list_to_record_batch([payloads[position]])
+            except ValueError:
+                try:
+                    raw = self._handlers.lenient.list_to_record_batch([payloads[position]])
+                except ValueError:
+                    name = self.message.rpartition(".")[2]
+                    errors[position] = InvalidPayload(f"the body is not a valid {name}")
+                    continue
+                batch = replace_invalid_utf8(raw, self._handlers)
+                salvaged[position] = True
+            parsed.append(batch)
+            kept.append(position)
+        return (pa.concat_batches(parsed) if parsed else None), kept
+
+
+def id_lengths(array: pa.BinaryArray) -> NDArray[np.int32]:
+    """Return the bytes of each id."""
+    lengths: NDArray[np.int32] = pc.binary_length(array).to_numpy(zero_copy_only=False)
+    return lengths
+
+
+def nonzero_of_length(array: pa.BinaryArray, length: int) -> NDArray[np.bool_]:
+    """Tell which ids have so many bytes, not all of them zero."""
+    right: NDArray[np.bool_] = np.equal(id_lengths(array), length)
+    chosen = array if right.all() else array.filter(pa.array(right))
+    right[right] = _id_bytes(chosen, length).any(axis=1)
+    return right
+
+
+def ids_or_null(array: pa.BinaryArray, length: int) -> pa.Array:
+    """Return ids with null where there is none (no bytes, or all of them zero)."""
+    present = nonzero_of_length(array, length)
+    nulled = pc.if_else(pa.array(present), array, pa.scalar(None, pa.binary()))
+    return nulled.cast(pa.binary(length))
+
+
+def _parents(lists: pa.ListArray) -> Rows:
+    """Return for each item of all lists the position of its list."""
+    return np.repeat(np.arange(len(lists)), np.diff(lists.offsets.to_numpy()))
+
+
+def _id_bytes(array: pa.BinaryArray, length: int) -> NDArray[np.uint8]:
+    """View ids that all have ``length`` bytes as a matrix, one row an id."""
+    _, offsets, data = array.buffers()
+    start = np.frombuffer(offsets, np.int32)[array.offset]
+    flat = np.frombuffer(data, np.uint8) if data is not None else np.empty(0, np.uint8)
+    return flat[start : start + len(array) * length].reshape(len(array), length)
+
+
+def _resource_columns(flat: Flat) -> dict[str, pa.Array]:
+    rows = pa.array(flat.resource_of)
+    resource = flat.resources.field("resource")
+    maps = _owner_maps(resource).take(rows)
+    dropped = resource.field("dropped_attributes_count")
+    return {
+        s.RESOURCE_ATTRIBUTES: maps.values,
+        s.RESOURCE_NON_STRING_TYPES: maps.types,
+        s.RESOURCE_DROPPED_ATTRIBUTES_COUNT: dropped.cast(pa.int64()).take(rows),
+        s.RESOURCE_SCHEMA_URL: flat.resources.field("schema_url").take(rows),
+    }
+
+
+def _scope_columns(flat: Flat) -> dict[str, pa.Array]:
+    rows = pa.array(flat.scope_of)
+    scope = flat.scopes.field("scope")
+    maps = _owner_maps(scope).take(rows)
+    dropped = scope.field("dropped_attributes_count")
+    return {
+        s.SCOPE_NAME: scope.field("name").take(rows),
+        s.SCOPE_VERSION: scope.field("version").take(rows),
+        s.SCOPE_ATTRIBUTES: maps.values,
+        s.SCOPE_NON_STRING_TYPES: maps.types,
+        s.SCOPE_DROPPED_ATTRIBUTES_COUNT: dropped.cast(pa.int64()).take(rows),
+        s.SCOPE_SCHEMA_URL: flat.scopes.field("schema_url").take(rows),
+    }
+
+
+def _owner_maps(owner: pa.StructArray) -> AttributeMaps:
+    return attribute_maps(owner.field("attributes"))

@@ -1,12 +1,13 @@
 """Which journalled rows are in the lake already, when a replay meets batches stored in part.
 
-Tail sampling settles one trace of a batch before another. A row's identity for this is
-(batch_seq, trace_id), because all rows of one trace in one batch are committed together.
+Tail sampling settles one trace of a batch before another. A span's identity for this is
+(batch_seq, trace_id), because all rows of one trace in one batch are committed together; a log
+record's is (batch_seq, record_idx).
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 import pyarrow as pa
@@ -15,7 +16,7 @@ import pyarrow.parquet as pq
 
 from collector.model import schema as s
 from storage.files import checksum, means_damage
-from storage.lake_tables import SPAN_EVENTS, SPANS, TABLES
+from storage.lake_tables import IDENTITY, LOGS, SPAN_EVENTS, SPANS, TABLES, TABLES_OF
 from storage.parquet import UNREADABLE
 
 if TYPE_CHECKING:
@@ -24,12 +25,14 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from collector.model.batch import SpanBatch
+    from collector.model.batch import Batch, BatchT
     from storage.manifest_text import FileEntry
 
-_TRACE_ID_BYTES = 16
-_SEQ_BYTES = 8
-_KEY = pa.binary(_SEQ_BYTES + _TRACE_ID_BYTES)
+_SEQ_BYTES: Final = 8
+_IDENTITY_BYTES: Final = {SPANS: 16, SPAN_EVENTS: 16, LOGS: 8}
+_KEYS: Final = {
+    table: pa.binary(_SEQ_BYTES + size_bytes) for table, size_bytes in _IDENTITY_BYTES.items()
+}
 
 
 class CommittedRows:
@@ -47,7 +50,7 @@ class CommittedRows:
         Raises OSError when a file cannot be reached for another reason.
         """
         self._settled_through = settled_through
-        keys = {table: [pa.array([], _KEY)] for table in TABLES}
+        keys = {table: [pa.array([], _KEYS[table])] for table in TABLES}
         for entry in files:  # over files
             if entry.max_seq <= settled_through:
                 continue
@@ -58,18 +61,22 @@ class CommittedRows:
                     raise
                 set_aside(entry)
                 continue
-            keys[entry.table].append(_keys(table.filter(pc.field(s.BATCH_SEQ) > settled_through)))
+            later = table.filter(pc.field(s.BATCH_SEQ) > settled_through)
+            keys[entry.table].append(_keys(later, entry.table))
         self._keys = {table: pc.unique(pa.concat_arrays(found)) for table, found in keys.items()}
 
-    def drop_from(self, batch: SpanBatch) -> SpanBatch:
+    def drop_from(self, batch: BatchT) -> BatchT:
         """Return the rows of a replayed batch that are not in the lake and not settled.
 
         A row whose span went with a damaged file comes back without its events if those are in
         the lake still.
         """
         seqs = batch.column(s.BATCH_SEQ).to_numpy()
-        wanted = (seqs > self._settled_through) & ~self._is_stored(SPANS, batch)
+        table, *others = TABLES_OF[type(batch)]
+        wanted = (seqs > self._settled_through) & ~self._is_stored(table, batch)
         rest = batch if wanted.all() else batch.keep(wanted)
+        if SPAN_EVENTS not in others:
+            return rest
         has_events = self._is_stored(SPAN_EVENTS, rest)
         if not has_events.any():
             return rest
@@ -77,33 +84,41 @@ class CommittedRows:
         none = pa.scalar(None, events.type)
         return rest.replace({s.EVENTS: pc.if_else(pa.array(~has_events), events, none)})
 
-    def _is_stored(self, table: str, batch: SpanBatch) -> NDArray[np.bool_]:
+    def _is_stored(self, table: str, batch: Batch) -> NDArray[np.bool_]:
         if not len(self._keys[table]):
             return np.zeros(len(batch), bool)
-        found = pc.is_in(_keys(batch.table), value_set=self._keys[table])
+        found = pc.is_in(_keys(batch.table, table), value_set=self._keys[table])
         stored: NDArray[np.bool_] = found.to_numpy(zero_copy_only=False)
         return stored
 
 
 def _read(directory: Path, entry: FileEntry) -> pa.Table:
-    """Return trace ids and batch numbers; raises one of ``UNREADABLE``."""
+    """Return the columns of the rows' identities; raises one of ``UNREADABLE``."""
     path = directory / entry.path
     if entry.crc32 is not None and checksum(path) != entry.crc32:
         raise ValueError("checksum of the file")
     with pq.ParquetFile(path, page_checksum_verification=True) as file:
-        return file.read([s.TRACE_ID, s.BATCH_SEQ], use_threads=False)
+        return file.read([IDENTITY[entry.table], s.BATCH_SEQ], use_threads=False)
 
 
-def _keys(table: pa.Table) -> pa.Array:
-    """Return batch_seq and trace_id as one fixed-size value a row."""
-    rows = table.num_rows
-    if not rows:
-        return pa.array([], _KEY)
-    joined = np.empty((rows, _SEQ_BYTES + _TRACE_ID_BYTES), np.uint8)
-    seqs = table.column(s.BATCH_SEQ).to_numpy().astype(">i8")
-    joined[:, :_SEQ_BYTES] = seqs.view(np.uint8).reshape(rows, _SEQ_BYTES)
-    ids = table.column(s.TRACE_ID).combine_chunks()
-    start = ids.offset * _TRACE_ID_BYTES
-    flat = np.frombuffer(ids.buffers()[1], np.uint8)[start : start + rows * _TRACE_ID_BYTES]
-    joined[:, _SEQ_BYTES:] = flat.reshape(rows, _TRACE_ID_BYTES)
-    return pa.FixedSizeBinaryArray.from_buffers(_KEY, rows, [None, pa.py_buffer(joined)])
+def _keys(rows: pa.Table, table: str) -> pa.Array:
+    """Return batch_seq and what tells its rows apart as one fixed-size value a row."""
+    count, key = rows.num_rows, _KEYS[table]
+    if not count:
+        return pa.array([], key)
+    joined = np.empty((count, key.byte_width), np.uint8)
+    joined[:, :_SEQ_BYTES] = _bytes_of(rows.column(s.BATCH_SEQ))
+    if table == LOGS:
+        joined[:, _SEQ_BYTES:] = _bytes_of(rows.column(IDENTITY[LOGS]))
+    else:
+        ids = rows.column(IDENTITY[table]).combine_chunks()
+        width = _IDENTITY_BYTES[table]
+        start = ids.offset * width
+        flat = np.frombuffer(ids.buffers()[1], np.uint8)[start : start + count * width]
+        joined[:, _SEQ_BYTES:] = flat.reshape(count, width)
+    return pa.FixedSizeBinaryArray.from_buffers(key, count, [None, pa.py_buffer(joined)])
+
+
+def _bytes_of(numbers: pa.ChunkedArray) -> NDArray[np.uint8]:
+    """Return integers as eight bytes each."""
+    return numbers.to_numpy().astype(">i8").view(np.uint8).reshape(len(numbers), _SEQ_BYTES)

@@ -17,7 +17,7 @@ import structlog
 
 from collector.model import telemetry as t
 from collector.model.errors import StartupError, StorageUnavailable
-from collector.model.schema import SPAN_SCHEMA
+from collector.model.signals import TRACES
 from storage import environment as env
 from storage.environment import Environment
 from storage.files import (
@@ -35,12 +35,12 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from collector.model.batch import SpanBatch
+    from collector.model.batch import Batch, BatchT
+    from collector.model.signals import Signal
     from collector.model.telemetry import Telemetry
     from config.exporters import JournalSettings
 
 _log = structlog.get_logger()
-_SCHEMA_FINGERPRINT: Final = fingerprint(SPAN_SCHEMA)
 _MOST_UNSYNCED_BYTES: Final = {"always": 0, "interval": 2**20, "off": math.inf}
 _SEGMENTS_WITHIN_LIMIT: Final = 4  # so that truncation frees space before max_bytes is reached
 
@@ -56,9 +56,10 @@ class Journal:
         source_id: str,
         first_seq: int,
         *,
+        signal: Signal = TRACES,
         environment: Environment | None = None,
     ) -> None:
-        """Open the journal; what is damaged in it goes to ``quarantine/`` below the directory.
+        """Open a signal's journal; what is damaged in it goes to ``quarantine/`` below the directory.
 
         ``first_seq`` is the least number the next batch may get: one above everything the lake
         has seen. Raises ``StartupError`` naming the directory when it cannot be used.
@@ -70,6 +71,8 @@ class Journal:
             settings.segment_bytes, settings.max_bytes // _SEGMENTS_WITHIN_LIMIT
         )
         self._telemetry = telemetry
+        self._schema = signal.batch.schema
+        self._fingerprint = fingerprint(self._schema)
         self._source_id = source_id
         self._environment = environment or Environment()
         self._lock = threading.Lock()
@@ -89,7 +92,7 @@ class Journal:
         self._ordinal = recovered.last_ordinal
         last = max((segment.last_seq for segment in recovered.segments), default=0)
         self._last_seq = max(last, first_seq - 1)
-        telemetry.sample(t.JOURNAL_BYTES, lambda: self.size_bytes)
+        telemetry.sample(signal.metrics.journal_bytes, lambda: self.size_bytes)
         self._most_unsynced = _MOST_UNSYNCED_BYTES[settings.sync]
         self._late = None
         if settings.sync == "interval":
@@ -113,7 +116,7 @@ class Journal:
         with self._lock:
             return self._total_bytes()
 
-    def write(self, batch: SpanBatch) -> SpanBatch:
+    def write(self, batch: BatchT) -> BatchT:
         """Make the batch durable and return it with ``source_id`` and ``batch_seq`` set.
 
         Raises ``StorageUnavailable`` when the disk is full or failing or ``max_bytes`` is
@@ -127,7 +130,7 @@ class Journal:
                 segment = self._active or self._begin_segment(seq)
             except OSError as error:
                 raise self._unavailable(error) from error
-            parts = encode(batch, seq, segment.magic, _SCHEMA_FINGERPRINT)
+            parts = encode(batch, seq, segment.magic, self._fingerprint)
             size = sum(len(part) for part in parts)
             if self._total_bytes() + size > self._max_bytes:
                 msg = "journal is full: exporters.lake.journal.max_bytes is reached"
@@ -142,7 +145,7 @@ class Journal:
             _log.info("journal writes succeed again", directory=str(self._directory))
         return stamp(batch, seq, self._source_id)
 
-    def replay(self, after_seq: int) -> Iterator[SpanBatch]:
+    def replay(self, after_seq: int) -> Iterator[Batch]:
         """Yield, in order, the batches numbered above ``after_seq`` that were there at opening.
 
         Never raises: a frame that this version cannot read is kept in ``quarantine/``.
@@ -215,7 +218,7 @@ class Journal:
     def _begin_segment(self, first_seq: int) -> Segment:
         """Start a segment, its name durable; raises OSError and leaves no file then."""
         self._ordinal += 1
-        segment = Segment.new(self._directory, self._ordinal, first_seq)
+        segment = Segment.new(self._directory, self._ordinal, first_seq, self._schema)
         flags = os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC
         descriptor = os.open(segment.path, flags, 0o644)
         try:

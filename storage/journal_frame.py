@@ -16,7 +16,8 @@ import numpy as np
 import pyarrow as pa
 
 from collector.model import schema as s
-from collector.model.batch import SpanBatch
+from collector.model.batch import Batch, BatchT, LogBatch, SpanBatch
+from collector.model.log_schema import BODY
 
 FRAME_VERSION: Final = 1
 MAGIC_BYTES: Final = 8
@@ -51,13 +52,21 @@ class Frame:
     bitmap_bytes: int
 
 
+def kind_of(schema: pa.Schema) -> type[Batch]:
+    """Return which batches were written in a schema, whichever version's: log records have bodies.
+
+    Columns are added, never taken away.
+    """
+    return SpanBatch if schema.get_field_index(BODY) < 0 else LogBatch
+
+
 def fingerprint(schema: pa.Schema) -> int:
     """Return 32 bits that differ when the schema does."""
     return zlib.crc32(schema.serialize())
 
 
 def encode(
-    batch: SpanBatch, seq: int, magic: bytes, schema_fingerprint: int
+    batch: Batch, seq: int, magic: bytes, schema_fingerprint: int
 ) -> list[bytes | memoryview]:
     """Return the frame of a batch that is not empty, in parts to be written one after another."""
     table, rows = batch.table, len(batch)
@@ -106,8 +115,8 @@ def parse(data: memoryview, offset: int, magic: bytes) -> Frame:
     return Frame(seq, rows, offset, HEADER_BYTES + length, version, schema, raw, bitmap_bytes)
 
 
-def decode(data: memoryview, frame: Frame, schema: pa.Schema, source_id: str) -> SpanBatch:
-    """Return the batch of a frame (``data`` is the frame alone) in today's schema.
+def decode(data: memoryview, frame: Frame, schema: pa.Schema, source_id: str) -> Batch:
+    """Return the batch of a frame (``data`` is the frame alone) in today's schema of its signal.
 
     ``schema`` is the one the frame was written in: columns that exist no more are left out, new
     ones are null. Raises ``FrameError`` when this version cannot read the frame.
@@ -125,12 +134,12 @@ def decode(data: memoryview, frame: Frame, schema: pa.Schema, source_id: str) ->
         raise FrameError("body") from error
     if body.num_rows != frame.rows:
         raise FrameError("row count")
-    batch = SpanBatch.from_columns(
+    kind = kind_of(schema)
+    batch = kind.from_columns(
         {
             field.name: body.column(position)
             for position, field in enumerate(written)
-            if field.name in s.SPAN_SCHEMA.names
-            and s.SPAN_SCHEMA.field(field.name).type == field.type
+            if field.name in kind.schema.names and kind.schema.field(field.name).type == field.type
         },
         frame.rows,
     )
@@ -145,7 +154,7 @@ def decompress(payload: memoryview, frame: Frame) -> bytes:
     return raw
 
 
-def stamp(batch: SpanBatch, seq: int, source_id: str) -> SpanBatch:
+def stamp(batch: BatchT, seq: int, source_id: str) -> BatchT:
     """Return the batch with the two columns that the journal sets on every row.
 
     Column by column: replacing 2 of 84 this way takes 20 us, building the table anew takes 97.
@@ -156,6 +165,6 @@ def stamp(batch: SpanBatch, seq: int, source_id: str) -> SpanBatch:
         s.BATCH_SEQ: pa.repeat(pa.scalar(seq, pa.int64()), rows),
     }
     for name, column in values.items():
-        position = s.SPAN_SCHEMA.get_field_index(name)
-        table = table.set_column(position, s.SPAN_SCHEMA.field(position), column)
-    return SpanBatch(table)
+        position = batch.schema.get_field_index(name)
+        table = table.set_column(position, batch.schema.field(position), column)
+    return type(batch)(table)

@@ -58,11 +58,13 @@ class Segment:
     frames: list[Frame] = field(default_factory=list)
 
     @staticmethod
-    def new(directory: Path, ordinal: int, first_seq: int) -> Segment:
-        """Name a segment that does not exist yet."""
+    def new(directory: Path, ordinal: int, first_seq: int, schema: pa.Schema) -> Segment:
+        """Name a segment that does not exist yet, for batches of this schema."""
         magic = os.urandom(MAGIC_BYTES)
         name = f"{ordinal:010d}-{first_seq:020d}-{magic.hex()}.wal"
-        return Segment(directory / name, ordinal, first_seq, magic, last_seq=first_seq - 1)
+        return Segment(
+            directory / name, ordinal, first_seq, magic, last_seq=first_seq - 1, schema=schema
+        )
 
     @staticmethod
     def named(path: Path) -> Segment | None:

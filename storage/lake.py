@@ -1,4 +1,4 @@
-"""The lake: takes sampled spans, and makes them Parquet files that the manifest lists.
+"""The lake of a signal: takes sampled rows, and makes them Parquet files that the manifest lists.
 
 ``flush`` is the whole way: buffer, Parquet, manifest, and only then may the journal forget.
 """
@@ -16,14 +16,14 @@ import structlog
 
 from collector.model import schema as s
 from collector.model import telemetry as t
-from collector.model.batch import SpanBatch
 from collector.model.errors import StartupError, StorageUnavailable
+from collector.model.signals import TRACES
 from storage import environment as env
 from storage.committed_rows import CommittedRows
 from storage.environment import Environment
 from storage.files import DirectoryLock, cause, remove_quietly
 from storage.lake_maintenance import Maintenance
-from storage.lake_tables import TIME_COLUMN, Part, split
+from storage.lake_tables import TABLES_OF, TIME_COLUMN, Part, split
 from storage.layout import promoted_columns
 from storage.manifest import StagedFile
 from storage.manifest_recovery import STAGING, Opened, open_manifest, set_file_aside
@@ -35,33 +35,35 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
+    from collector.model.batch import Batch, BatchT
+    from collector.model.signals import Signal
     from collector.model.telemetry import Telemetry
     from config.exporters import LakeSettings
     from storage.erased import Erased
     from storage.manifest_text import FileEntry
 
 _log = structlog.get_logger()
-_EXPORTER: Final = "lake"
 # How often a manifest is written only to say that batches are settled of which nothing was kept.
 _SETTLED_ONLY_S: Final = 5.0
 
 
 class Lake:
-    """A ``SpanStore``. ``append`` from the pipeline's thread, the rest from any.
+    """A ``Store``. ``append`` from the pipeline's thread, the rest from any.
 
     Holds the lock on its data directory from construction until ``close``.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - the last one is for tests only
         self,
         path: Path,
         settings: LakeSettings,
         telemetry: Telemetry,
         on_settled: Callable[[int], None],
         *,
+        signal: Signal = TRACES,
         environment: Environment | None = None,
     ) -> None:
-        """Open the lake in ``path / "lake"``, putting aside what is damaged.
+        """Open a signal's lake in ``path / "lake"``, putting aside what is damaged.
 
         ``on_settled`` is called with a batch number once everything up to it is durably decided
         and stored; it must not raise. Raises ``StartupError`` naming the directory and the
@@ -71,12 +73,14 @@ class Lake:
         self._directory = path / "lake"
         self._settings = settings
         self._telemetry = telemetry
+        self._signal = signal
+        self._exporter = f"lake{signal.suffix}"
         self._on_settled = on_settled
         self._lock = threading.Lock()
         self._flushing = threading.Lock()
         self._buffer: list[pa.Table] = []
         self._forgotten: list[tuple[int, Erased]] = []
-        self._pending_spans = self._pending_bytes = 0
+        self._pending_rows = self._pending_bytes = 0
         self._has_failed = False
         self._is_trimmed = True
         self._owner = DirectoryLock(path)
@@ -89,15 +93,20 @@ class Lake:
         self._settled = self._durably_settled = self._manifest.state.settled_through
         self._last_commit = self._environment.monotonic()
         self._maintenance = Maintenance(
-            self._directory, settings, telemetry, opened.manifest, self._environment
+            self._directory,
+            settings,
+            telemetry,
+            opened.manifest,
+            self._environment,
+            expired=signal.metrics.expired,
         )
         self._maintenance.replaced.add(opened.replaced)
         self._flusher = Repeating(
-            "lake-flush", settings.flush_interval, self._tick, self._count_failure
+            f"lake-flush{signal.suffix}", settings.flush_interval, self._tick, self._count_failure
         )
         self._threads = (self._flusher, self._maintenance.thread())
-        telemetry.sample(t.LAKE_FILES, lambda: len(self._files()))
-        telemetry.sample(t.LAKE_BYTES, lambda: sum(entry.bytes for entry in self._files()))
+        telemetry.sample(signal.metrics.lake_files, lambda: len(self._files()))
+        telemetry.sample(signal.metrics.lake_bytes, lambda: sum(entry.bytes for entry in self._files()))
 
     @property
     def source_id(self) -> str:
@@ -116,48 +125,48 @@ class Lake:
         return max(highest, self.settled_through) + 1
 
     @property
-    def pending_spans(self) -> int:
-        """Spans appended and not yet committed."""
-        return self._pending_spans
+    def pending_rows(self) -> int:
+        """Rows appended and not yet committed."""
+        return self._pending_rows
 
     @property
     def pending_bytes(self) -> int:
-        """Bytes in memory of the spans appended and not yet committed."""
+        """Bytes in memory of the rows appended and not yet committed."""
         return self._pending_bytes
 
-    def drop_committed(self, batch: SpanBatch) -> SpanBatch:
+    def drop_committed(self, batch: BatchT) -> BatchT:
         """Return the rows of a replayed batch that were not in the lake when it was opened."""
         return self._committed.drop_from(batch)
 
-    def append(self, batch: SpanBatch, settled_through: int) -> None:
-        """Take kept rows for the next flush; see ``SpanStore``. Rows must come from the journal."""
+    def append(self, batch: Batch, settled_through: int) -> None:
+        """Take kept rows for the next flush; see ``Store``. Rows must come from the journal."""
         with self._lock:
             batch = self._remembered(batch)
             if len(batch):
                 self._buffer.append(batch.table)
-                self._pending_spans += len(batch)
+                self._pending_rows += len(batch)
                 self._pending_bytes += batch.table.get_total_buffer_size()
             self._settled = max(self._settled, settled_through)
         if self._pending_bytes >= self._settings.flush_bytes and not self._has_failed:
             self._flusher.wake()
 
     def forget(self, erased: Erased, through: int) -> int:
-        """Drop spans from what waits for a flush, and later from what comes.
+        """Drop rows from what waits for a flush, and later from what comes.
 
         That lasts until every batch up to ``through`` is settled: samplers may hold some of them.
-        Returns how many spans were dropped at once.
+        Returns how many rows were dropped at once.
         """
         with self._flushing, self._lock:
             self._forgotten.append((through, erased))
-            before = self._pending_spans
+            before = self._pending_rows
             buffered, self._buffer = self._buffer, []
-            self._pending_spans = self._pending_bytes = 0
+            self._pending_rows = self._pending_bytes = 0
             for table in buffered:
-                kept = self._remembered(SpanBatch(table)).table
+                kept = self._remembered(self._signal.batch(table)).table
                 self._buffer.append(kept)
-                self._pending_spans += kept.num_rows
+                self._pending_rows += kept.num_rows
                 self._pending_bytes += kept.get_total_buffer_size()
-            return before - self._pending_spans
+            return before - self._pending_rows
 
     @contextmanager
     def rewriting(self) -> Iterator[LakeFiles]:
@@ -190,7 +199,7 @@ class Lake:
         with self._flushing:
             with self._lock:
                 tables, settled = self._buffer, self._settled
-                rows, size = self._pending_spans, self._pending_bytes
+                rows, size = self._pending_rows, self._pending_bytes
                 self._buffer = []
             if not tables and settled <= self._durably_settled:
                 return True
@@ -204,7 +213,7 @@ class Lake:
                 self._report_failure(error, rows)
                 return False
             with self._lock:
-                self._pending_spans -= rows
+                self._pending_rows -= rows
                 self._pending_bytes -= size
             self._report_success(rows)
             self._environment.reached(env.FLUSH_COMMITTED)
@@ -217,8 +226,8 @@ class Lake:
         """Expire, compact and unlink now, as the background thread does from time to time."""
         self._maintenance.run()
 
-    def _remembered(self, batch: SpanBatch) -> SpanBatch:
-        """Return the batch without spans that are to be forgotten."""
+    def _remembered(self, batch: Batch) -> Batch:
+        """Return the batch without rows that are to be forgotten."""
         if not self._forgotten:
             return batch
         settled = self.settled_through
@@ -226,7 +235,7 @@ class Lake:
         before = len(batch)
         for _, erased in self._forgotten:  # over erasures
             batch = erased.batch(batch)
-        self._telemetry.add(t.DROPPED_SPANS, before - len(batch), "erased")
+        self._telemetry.add(self._signal.metrics.dropped, before - len(batch), "erased")
         return batch
 
     def _open(self) -> Opened:
@@ -236,6 +245,7 @@ class Lake:
                 self._environment,
                 self._telemetry,
                 promoted_columns(self._settings.promote),
+                TABLES_OF[self._signal.batch],
             )
             state = opened.manifest.state
             damaged: list[FileEntry] = []
@@ -272,9 +282,9 @@ class Lake:
         staged: list[StagedFile] = []
         try:
             if tables:
-                spans = pa.concat_tables(tables)
-                rules = rules_of(spans.column(s.REDACTION_VERSION))
-                parts = list(split(spans, int(self._environment.now() * 1e6)))
+                rows = pa.concat_tables(tables)
+                rules = rules_of(rows.column(s.REDACTION_VERSION))
+                parts = list(split(rows, int(self._environment.now() * 1e6)))
                 for part in parts:  # over files
                     staged.append(self._stage(part, len(parts), rules))
                     self._maintenance.note_flush(part.partition)
@@ -314,14 +324,15 @@ class Lake:
         return StagedFile(path, part.table, part.partition, size, facts)
 
     def _report_success(self, rows: int) -> None:
-        self._telemetry.add(t.STORED_SPANS, rows)
-        self._telemetry.add(t.SENT, rows, _EXPORTER)
+        metrics = self._signal.metrics
+        self._telemetry.add(metrics.stored, rows)
+        self._telemetry.add(metrics.sent, rows, self._exporter)
         if self._has_failed:
             self._has_failed = False
             _log.info("lake flush succeeds again", rows=rows)
 
     def _report_failure(self, error: OSError | pa.ArrowException, rows: int) -> None:
-        self._telemetry.add(t.SEND_FAILED, rows, _EXPORTER)
+        self._telemetry.add(self._signal.metrics.send_failed, rows, self._exporter)
         self._telemetry.add(t.LAKE_FAILURES, 1, "flush")
         if not self._has_failed:
             self._has_failed = True

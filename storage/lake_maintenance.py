@@ -26,7 +26,7 @@ from storage.compaction import (
 )
 from storage.file_rewriter import FileRewriter
 from storage.files import cause
-from storage.lake_tables import SPANS
+from storage.lake_tables import ITEM_TABLES
 from storage.manifest_recovery import STAGING, set_file_aside
 from storage.repeating import Repeating
 from storage.replaced_files import ReplacedFiles
@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
+    from collector.model.metric import Metric
     from collector.model.telemetry import Telemetry
     from config.exporters import LakeSettings
     from storage.environment import Environment
@@ -52,15 +53,17 @@ _NICENESS: Final = 10
 class Maintenance:
     """Retention, compaction and unlinking of one lake; ``run`` is called by one thread only."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - what one lake is
         self,
         directory: Path,
         settings: LakeSettings,
         telemetry: Telemetry,
         manifest: Manifest,
         environment: Environment,
+        *,
+        expired: Metric,
     ) -> None:
-        """Nothing runs yet; ``replaced`` takes files that other parts let go of."""
+        """Nothing runs yet; ``expired`` counts rows, ``replaced`` takes files that other parts let go of."""
         self.replaced: Final = ReplacedFiles(
             directory, manifest, settings.unlink_grace, environment
         )
@@ -69,6 +72,7 @@ class Maintenance:
         self._directory = directory
         self._settings = settings
         self._telemetry = telemetry
+        self._expired = expired
         self._manifest = manifest
         self._environment = environment
         self._clock = CautiousClock(environment)
@@ -131,8 +135,8 @@ class Maintenance:
         if not expired or not self._commit_removal(set(expired)):
             return
         for path, reason in expired.items():  # over files
-            if state.files[path].table == SPANS:
-                self._telemetry.add(t.LAKE_EXPIRED_SPANS, state.files[path].rows, reason)
+            if state.files[path].table in ITEM_TABLES:
+                self._telemetry.add(self._expired, state.files[path].rows, reason)
 
     def _expire_services(self) -> None:
         """Delete rows whose service has had its time, file by file."""
@@ -153,8 +157,8 @@ class Maintenance:
             except DamagedInputError as error:
                 self._set_aside(error.entry)
                 return  # a generator that raised is over: the rest has its turn next time
-            if entry.table == SPANS:
-                self._telemetry.add(t.LAKE_EXPIRED_SPANS, gone, "service")
+            if entry.table in ITEM_TABLES:
+                self._telemetry.add(self._expired, gone, "service")
 
     def _commit_removal(self, paths: set[str]) -> bool:
         is_durable = self._manifest.commit(remove=paths)

@@ -1,4 +1,4 @@
-"""The lake's two tables: their columns, and how a span batch is split into them by hour."""
+"""The lake's tables: their columns, and how a batch is split into its signal's by hour."""
 
 from __future__ import annotations
 
@@ -11,15 +11,19 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from collector.model import schema as s
+from collector.model.batch import LogBatch, SpanBatch
+from collector.model.log_schema import LOG_SCHEMA, RECORD_IDX, TIME
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from numpy.typing import NDArray
 
+    from collector.model.batch import Batch
+
 SPANS: Final = "spans"
 SPAN_EVENTS: Final = "span_events"
-TIME: Final = "time"
+LOGS: Final = "logs"
 
 SPANS_SCHEMA: Final = pa.schema([field for field in s.SPAN_SCHEMA if field.name != s.EVENTS])
 SPAN_EVENTS_SCHEMA: Final = pa.schema(
@@ -42,8 +46,16 @@ SPAN_EVENTS_SCHEMA: Final = pa.schema(
         pa.field(s.BATCH_SEQ, pa.int64()),
     ],
 )
-TABLES: Final = {SPANS: SPANS_SCHEMA, SPAN_EVENTS: SPAN_EVENTS_SCHEMA}
-TIME_COLUMN: Final = {SPANS: s.START_TIME, SPAN_EVENTS: TIME}
+TABLES: Final = {SPANS: SPANS_SCHEMA, SPAN_EVENTS: SPAN_EVENTS_SCHEMA, LOGS: LOG_SCHEMA}
+TABLES_OF: Final[dict[type[Batch], tuple[str, ...]]] = {
+    SpanBatch: (SPANS, SPAN_EVENTS),
+    LogBatch: (LOGS,),
+}
+"""The tables that a lake of such batches has, first the one with a row for each of theirs."""
+ITEM_TABLES: Final = frozenset(tables[0] for tables in TABLES_OF.values())
+TIME_COLUMN: Final = {SPANS: s.START_TIME, SPAN_EVENTS: TIME, LOGS: TIME}
+# with batch_seq, what tells rows apart that are stored from those that are not yet
+IDENTITY: Final = {SPANS: s.TRACE_ID, SPAN_EVENTS: s.TRACE_ID, LOGS: RECORD_IDX}
 
 HOUR_US: Final = 3_600_000_000
 _DAY_US: Final = 24 * HOUR_US
@@ -62,21 +74,33 @@ class Part:
     rows: pa.Table
 
 
-def split(spans: pa.Table, now_us: int) -> Iterator[Part]:
-    """Split rows of ``SPAN_SCHEMA`` into both tables' parts by hour of ``start_time``.
+def split(batch: pa.Table, now_us: int) -> Iterator[Part]:
+    """Split rows of a batch into the parts of its tables by hour of their time.
 
-    An event goes to its span's hour. A start before 2000 or more than a day after arrival is no
+    An event goes to its span's hour. A time before 2000 or more than a day after arrival is no
     time to sort by: the hour of arrival is taken. ``now_us`` stands in for a missing arrival.
     """
-    spans = spans.combine_chunks()
-    hours = _hours(spans, now_us)
-    events, parents = events_of(spans)
-    tables = {SPANS: (spans.drop_columns([s.EVENTS]), hours), SPAN_EVENTS: (events, hours[parents])}
+    batch = batch.combine_chunks()
+    if LOGS in _tables_of(batch):
+        tables = {LOGS: (batch, _hours(batch, TIME, now_us))}
+    else:
+        hours = _hours(batch, s.START_TIME, now_us)
+        events, parents = events_of(batch)
+        spans = batch.drop_columns([s.EVENTS])
+        tables = {SPANS: (spans, hours), SPAN_EVENTS: (events, hours[parents])}
     for table, (rows, row_hours) in tables.items():
         for hour in np.unique(row_hours).tolist():  # over hours, at most nine
             mine = row_hours == hour
             part = rows if mine.all() else rows.filter(pa.array(mine))
             yield Part(table, partition_of(hour), part)
+
+
+def rows_of(batch: pa.Table) -> dict[str, pa.Table]:
+    """Return the rows of a batch as they stand in each of its tables."""
+    if LOGS in _tables_of(batch):
+        return {LOGS: batch}
+    events, _ = events_of(batch)
+    return {SPANS: batch.drop_columns([s.EVENTS]), SPAN_EVENTS: events}
 
 
 def partition_of(hour: int) -> str:
@@ -91,7 +115,7 @@ def partition_end_s(partition: str) -> float:
 
 
 def own_hours(start_us: NDArray[np.int64], ingest_us: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Return the hour that each span belongs to, counted from 1970, by its start and arrival."""
+    """Return the hour that each row belongs to, counted from 1970, by its time and arrival."""
     is_nonsense = (start_us < _YEAR_2000_US) | (start_us > ingest_us + _DAY_US)
     hours: NDArray[np.int64] = np.where(is_nonsense, ingest_us, start_us) // HOUR_US
     return hours
@@ -110,9 +134,14 @@ def align(table: pa.Table, schema: pa.Schema) -> pa.Table:
     return pa.Table.from_arrays(columns, schema=schema)
 
 
-def _hours(spans: pa.Table, now_us: int) -> NDArray[np.int64]:
-    start = _micros(spans.column(s.START_TIME), now_us)
-    ingest = _micros(spans.column(s.INGEST_TIME), now_us)
+def _tables_of(batch: pa.Table) -> tuple[str, ...]:
+    is_logs = batch.schema.get_field_index(RECORD_IDX) >= 0
+    return TABLES_OF[LogBatch if is_logs else SpanBatch]
+
+
+def _hours(batch: pa.Table, time: str, now_us: int) -> NDArray[np.int64]:
+    start = _micros(batch.column(time), now_us)
+    ingest = _micros(batch.column(s.INGEST_TIME), now_us)
     hours = own_hours(start, ingest)
     distinct, counts = np.unique(hours, return_counts=True)
     if len(distinct) > MOST_HOURS:

@@ -121,6 +121,7 @@ class Manifest:
                 settled_through=max(settled_through, self._state.settled_through),
                 files=files,
                 layout=self._state.layout,
+                tables=self._state.tables,
             )
             text = render(state, self._environment.now())
             try:

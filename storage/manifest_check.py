@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Final
 
 from storage.files import cause
 from storage.findings import Finding
-from storage.lake_tables import TABLES
 from storage.manifest import MANIFEST, MANIFEST_COPY
 from storage.manifest_text import (
     FORMAT_VERSION,
@@ -86,7 +85,7 @@ def _compare_lists(main: _Read, found: Manifests) -> None:
     """SQL reads the lists of paths, everything else the entries: they must be the same."""
     values = json.loads(main.content)
     files = main.state.files.values() if main.state is not None else ()
-    for table in TABLES:
+    for table in main.state.tables if main.state is not None else ():
         paths = [empty_path(table), *(entry.path for entry in files if entry.table == table)]
         if values.get(table) != paths:
             what = f"lists other files under {table!r} than under 'files'"

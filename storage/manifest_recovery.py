@@ -21,7 +21,7 @@ from storage.files import (
     set_aside,
     sync_directory,
 )
-from storage.lake_tables import SPANS, TABLES
+from storage.lake_tables import SPAN_EVENTS, SPANS, TABLES
 from storage.layout import UNKNOWN, Layout
 from storage.manifest import MANIFEST, MANIFEST_COPY, Manifest
 from storage.manifest_text import (
@@ -44,7 +44,7 @@ if TYPE_CHECKING:
 QUARANTINE: Final = "quarantine"
 STAGING: Final = "staging"
 OUR_FILE: Final = re.compile(
-    r"(?:spans|span_events)/date=\d{4}-\d{2}-\d{2}/hour=\d{2}/(\d{12,})-[0-9a-f]{8}\.parquet",
+    r"(?:spans|span_events|logs)/date=\d{4}-\d{2}-\d{2}/hour=\d{2}/(\d{12,})-[0-9a-f]{8}\.parquet",
 )
 
 _log = structlog.get_logger()
@@ -63,10 +63,12 @@ def open_manifest(
     environment: Environment,
     telemetry: Telemetry,
     promoted: tuple[PromotedColumn, ...] | None = None,
+    tables: tuple[str, ...] = (SPANS, SPAN_EVENTS),
 ) -> Opened:
     """Return the lake's state, made anew if there is none and rebuilt if it is damaged.
 
-    New files get these promoted columns, those that the lake has if None. A manifest of an earlier
+    New files get these promoted columns, those that the lake has if None. ``tables`` are those of
+    the lake's signal. A manifest of an earlier
     format version is written in today's.
 
     Raises ``StartupError`` when a later version wrote it, OSError when the disk refuses.
@@ -88,10 +90,10 @@ def open_manifest(
     remove_quietly([directory / path for path in never_committed])
     columns = state.layout.columns if promoted is None else promoted
     layout = Layout.of_today(SPANS, columns)
-    _write_empty_files(directory, layout)
+    _write_empty_files(directory, layout, tables)
     manifest = Manifest(
         directory,
-        replace(state, files=files, layout=layout),
+        replace(state, files=files, layout=layout, tables=tables),
         max([state.generation, *on_disk.values()]) + 1,
         environment,
     )
@@ -214,9 +216,9 @@ def entry_from(directory: Path, path: str, facts: Facts | None) -> FileEntry:
     )
 
 
-def _write_empty_files(directory: Path, layout: Layout) -> None:
+def _write_empty_files(directory: Path, layout: Layout, tables: tuple[str, ...]) -> None:
     """Give each table its file without rows, with the columns of this version and layout."""
-    for table in TABLES:
+    for table in tables:
         path = directory / empty_path(table)
         content = empty_file(table, layout)
         if path.is_file() and path.read_bytes() == content:

@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 from functools import cached_property
 from typing import Any, Final
 
-from storage.lake_tables import SPAN_EVENTS, SPANS
+from storage.lake_tables import LOGS, SPAN_EVENTS, SPANS
 from storage.layout import UNKNOWN, Layout
 
 FORMAT_VERSION: Final = 2
@@ -71,13 +71,17 @@ _FIELDS: Final = tuple(name for name in FileEntry.__dataclass_fields__ if name !
 
 @dataclass(frozen=True, slots=True)
 class ManifestState:
-    """What one generation of the manifest says; new files of ``spans`` are of its ``layout``."""
+    """What one generation of the manifest says; new files of ``spans`` are of its ``layout``.
+
+    ``tables`` are those of the lake's signal.
+    """
 
     generation: int
     source_id: str
     settled_through: int
     files: dict[str, FileEntry]
     layout: Layout = UNKNOWN
+    tables: tuple[str, ...] = (SPANS, SPAN_EVENTS)
 
 
 def empty_path(table: str) -> str:
@@ -87,7 +91,7 @@ def empty_path(table: str) -> str:
 
 def render(state: ManifestState, now_s: float) -> bytes:
     """Return the manifest's text."""
-    lists = {table: [empty_path(table)] for table in (SPANS, SPAN_EVENTS)}
+    lists = {table: [empty_path(table)] for table in state.tables}
     for entry in state.files.values():  # over files
         lists[entry.table].append(entry.path)
     today = {table: state.layout.of_table(table) for table in lists}
@@ -138,6 +142,7 @@ def parse(content: bytes) -> ManifestState:
             settled_through=values["settled_through"],
             files={entry.path: entry for entry in entries},
             layout=layouts[values.get("layout", {}).get(SPANS, "")],
+            tables=(LOGS,) if LOGS in values else (SPANS, SPAN_EVENTS),
         )
     except (ValueError, TypeError, LookupError, AttributeError) as error:
         raise ManifestDamagedError("content") from error

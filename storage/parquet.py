@@ -16,9 +16,9 @@ from typing import TYPE_CHECKING, Any, Final, Self
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from collector.model import log_schema as ls
 from collector.model import schema as s
 from storage.files import sync_file
-from storage.lake_tables import TIME
 from storage.layout import UNKNOWN, Layout
 
 if TYPE_CHECKING:
@@ -39,14 +39,17 @@ _NO_DICTIONARY: Final = frozenset(
         s.START_TIME,
         s.START_TIME_UNIX_NANO,
         s.DURATION_NS,
-        TIME,
-        "time_unix_nano",
+        ls.TIME,
+        ls.TIME_UNIX_NANO,
+        ls.OBSERVED_TIME,
+        ls.OBSERVED_TIME_UNIX_NANO,
+        ls.RECORD_IDX,
         "links.list.element.trace_id",
         "links.list.element.span_id",
     },
 )
-# random values: a minimum and a maximum exclude nothing, the Bloom filter does
-_NO_STATISTICS: Final = frozenset({s.TRACE_ID, s.SPAN_ID, s.PARENT_SPAN_ID})
+# random values and free text: a minimum and a maximum exclude nothing, a Bloom filter of ids does
+_NO_STATISTICS: Final = frozenset({s.TRACE_ID, s.SPAN_ID, s.PARENT_SPAN_ID, ls.BODY})
 
 
 @dataclass(frozen=True, slots=True)

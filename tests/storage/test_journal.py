@@ -132,8 +132,7 @@ def test_a_journal_of_an_older_schema_is_read(
     written = open_journal(tmp_path).write(make_batch(8, 1))
     fields = [field for field in s.SPAN_SCHEMA if field.name != "user_id"]
     newer = pa.schema([*fields, pa.field("shiny", pa.int64())])
-    monkeypatch.setattr(journal_frame.s, "SPAN_SCHEMA", newer)
-    monkeypatch.setattr("collector.model.batch.SPAN_SCHEMA", newer)
+    monkeypatch.setattr(SpanBatch, "schema", newer)
     (replayed,) = open_journal(tmp_path).replay(0)
     assert replayed.table.schema.equals(newer)
     assert replayed.table.column("shiny").null_count == 8

@@ -32,17 +32,40 @@ class Request:
     received_s: float
 
 
+class Room:
+    """The bytes that may be admitted and unanswered, for all queues that share it."""
+
+    def __init__(self, capacity_bytes: int) -> None:
+        """Start empty."""
+        self.capacity_bytes = capacity_bytes
+        self._taken_bytes = 0
+        self._lock = threading.Lock()
+
+    def take(self, size_bytes: int) -> bool:
+        """Take some of it; False when there is not as much left."""
+        with self._lock:
+            if self._taken_bytes + size_bytes > self.capacity_bytes:
+                return False
+            self._taken_bytes += size_bytes
+            return True
+
+    def give_back(self, size_bytes: int) -> None:
+        """Let others have what was taken."""
+        with self._lock:
+            self._taken_bytes -= size_bytes
+
+
 class IntakeQueue:
     """A queue bounded by bytes whose reader takes what belongs into one micro-batch."""
 
     def __init__(
         self,
-        capacity_bytes: int,
+        room: Room,
         batching: BatchingSettings,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """Bound the bytes admitted and unanswered to ``capacity_bytes``."""
-        self.capacity_bytes = capacity_bytes
+        """Bound the bytes admitted and unanswered by ``room``."""
+        self._room = room
         self._batching = batching
         self._clock = clock
         self._waiting: deque[Request] = deque()
@@ -52,6 +75,11 @@ class IntakeQueue:
         self._last_arrival_s = float("-inf")
         self._gap_s = float("inf")
         self._changed = threading.Condition()
+
+    @property
+    def capacity_bytes(self) -> int:
+        """Most bytes that may be admitted and unanswered."""
+        return self._room.capacity_bytes
 
     @property
     def in_flight_bytes(self) -> int:
@@ -74,7 +102,7 @@ class IntakeQueue:
         with self._changed:
             if self._closed:
                 raise ShuttingDown("the sidecar is shutting down", retry_after_s=5.0)
-            if self._in_flight_bytes + len(payload) > self.capacity_bytes:
+            if not self._room.take(len(payload)):
                 raise Overloaded("too many bytes in flight", retry_after_s=1.0)
             self._in_flight_bytes += len(payload)
             self._waiting.append(request)
@@ -106,6 +134,7 @@ class IntakeQueue:
         """Answer a request; its bytes count no more. A caller that gave up is passed over."""
         with self._changed:
             self._in_flight_bytes -= len(request.payload)
+        self._room.give_back(len(request.payload))
         if not request.future.set_running_or_notify_cancel():
             return
         if isinstance(outcome, ClearspanError):

@@ -1,7 +1,8 @@
 """The data's way, from request bytes to kept rows: read this first.
 
-One for each signal, traces and logs, with one worker thread and one loop. Requests that arrive together are worked on together; each gets its
-own outcome. A request is answered with success only when its clean rows are durable.
+One for each signal, traces and logs, with one worker thread and one loop. Requests that arrive
+together are worked on together; each gets its own outcome. A request is answered with success only
+when its clean rows are durable.
 
     admit -> decode -> processors (redaction first) -> journal (fsync) -> reply
                                                           -> signals -> samplers -> store
@@ -88,7 +89,9 @@ class Pipeline(Generic[BatchT]):
         self._in_work = 0
         self._deciding: int | None = None
         self._beat = _Beat()
-        self._worker = threading.Thread(target=self._run, name=f"pipeline{self._suffix}", daemon=True)
+        self._worker = threading.Thread(
+            target=self._run, name=f"pipeline{self._suffix}", daemon=True
+        )
         telemetry.sample(t.QUEUE_SIZE, lambda: intake.in_flight_bytes, self._of("lake"))
         telemetry.sample(t.QUEUE_CAPACITY, lambda: intake.capacity_bytes, self._of("lake"))
 
@@ -271,9 +274,7 @@ class Pipeline(Generic[BatchT]):
             own = decoded.errors.get(position) if decoded is not None else None
             if decoded is not None and own is None:
                 rows = int(decoded.received[position])
-                self._telemetry.add(
-                    self._metrics.receiver_refused, rows, "otlp", request.transport
-                )
+                self._telemetry.add(self._metrics.receiver_refused, rows, "otlp", request.transport)
             self._intake.finish(request, own or error)
 
     @contextmanager
@@ -282,9 +283,7 @@ class Pipeline(Generic[BatchT]):
         try:
             yield
         finally:
-            self._telemetry.observe(
-                t.STAGE_SECONDS, time.perf_counter() - start, self._of(stage)
-            )
+            self._telemetry.observe(t.STAGE_SECONDS, time.perf_counter() - start, self._of(stage))
 
     def _of(self, component: str) -> str:
         """Return a component's name in metrics that the signals share."""

@@ -35,7 +35,8 @@ class RedactAgain:
     def __init__(self, redaction: Redaction) -> None:
         """Use this redaction."""
         self._redaction = redaction
-        self._promoters = {kind: Promoter(kind) for kind in (SpanBatch, LogBatch)}
+        kinds: tuple[type[Batch], ...] = (SpanBatch, LogBatch)
+        self._promoters = {kind: Promoter(kind) for kind in kinds}
         self.rules: Final = redaction.version.rpartition(".")[0]
         self.strings = self.rows = 0
 
@@ -56,4 +57,6 @@ class RedactAgain:
         self.strings += pc.sum(now).as_py() or 0
         self.rows += pc.sum(pc.greater(now, 0)).as_py() or 0
         earlier = batch.column(s.REDACTION_COUNT).fill_null(0)
-        return self._promoters[type(batch)].process(clean.replace({s.REDACTION_COUNT: pc.add(now, earlier)}))
+        return self._promoters[type(batch)].process(
+            clean.replace({s.REDACTION_COUNT: pc.add(now, earlier)})
+        )

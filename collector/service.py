@@ -1,8 +1,8 @@
 """The composition root: makes every part from the settings, starts them in order, stops them.
 
-The only place that names concrete processors and sinks. Start: lake and journal (one owner a
-directory), processors, replay, worker, listeners, ready. Stop: not ready, listeners drain, worker
-finishes, lake flushes, directory released.
+The only place that names concrete processors and sinks. Start: lakes and journals (one owner a
+directory), processors, replay, workers, listeners, ready. Stop: not ready, listeners drain, workers
+finish, lakes flush, directories released.
 """
 
 from __future__ import annotations
@@ -12,38 +12,47 @@ import signal
 import threading
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Final, cast
+from typing import TYPE_CHECKING, Any, Final
 
 import structlog
 
 from collector.health import health_app
-from collector.intake import IntakeQueue
+from collector.intake import IntakeQueue, Room
 from collector.logs import configure_logging
 from collector.metrics.exposition import metrics_app
 from collector.metrics.golden_signals import GoldenSignals
 from collector.metrics.telemetry import PrometheusTelemetry
 from collector.model import telemetry as t
-from collector.model.errors import StorageUnavailable
+from collector.model.batch import LogBatch, SpanBatch
+from collector.model.signals import LOGS, TRACES
 from collector.otlp.decode import Decoder
+from collector.otlp.decode_logs import LogDecoder
 from collector.otlp.promotion import Promoter
-from collector.pipeline import Parts, Pipeline, Stage
+from collector.pipeline import Parts, Stage
+from collector.receivers import answers
 from collector.receivers.serving import Listeners
 from collector.redact_again import RedactAgain
 from collector.remote_sql import sql_app
-from processors.registry import PROCESSORS, SAMPLERS, canary_watch, load_custom
-from processors.sampling import SamplerChain
-from storage.journal import Journal
-from storage.lake import Lake
+from collector.way import Storage, Way
+from processors.registry import (
+    PROCESSORS,
+    REDACTION,
+    SAMPLERS,
+    canary_watch,
+    load_custom,
+    redaction,
+)
+from processors.sampling import KeepEverything, SamplerChain
+from storage.data_directory import log_data
 from storage.live_erasure import LiveErasure
 from storage.query_processes import QueryProcesses
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
     from types import FrameType
 
-    from collector.model.batch import SpanBatch
-    from collector.model.contracts import Sampler, SignalObserver
-    from collector.redact_again import Redaction
+    from collector.model.batch import BatchT
+    from collector.model.contracts import Intake, Sampler, SignalObserver
+    from collector.receivers.answers import Service
     from config.settings import ClearspanSettings
 
 _log = structlog.get_logger("clearspan")
@@ -82,39 +91,30 @@ class Sidecar:
         self._settings = settings
         self._ready = False
         self._telemetry = PrometheusTelemetry()
-        lake = settings.exporters.lake
-        self._lake = Lake(Path(lake.path), lake, self._telemetry, on_settled=self._on_settled)
-        self._journal = Journal(
-            Path(lake.path) / "journal",
-            lake.journal,
-            self._telemetry,
-            source_id=self._lake.source_id,
-            first_seq=self._lake.next_seq,
-        )
+        lake, path = settings.exporters.lake, Path(settings.exporters.lake.path)
+        spans = Storage(TRACES, path, lake, self._telemetry)
+        logs = Storage(LOGS, log_data(path), lake, self._telemetry)
         self._erasure = LiveErasure(
-            Path(lake.path),
-            self._lake,
-            self._journal,
+            path,
+            (spans.live, logs.live),
             lambda: self._telemetry.add(t.LAKE_FAILURES, 1, "erasure"),
         )
         self._signals = GoldenSignals(settings.exporters.prometheus)
         self._signals.report_series(self._telemetry)
-        stages, samplers = self._make_processors()
-        # the configuration refuses a pipeline in which redaction is not first
-        self._again = RedactAgain(cast("Redaction", stages[0].processor))
-        self._pipeline = self._make_pipeline(stages, samplers)
-        self._telemetry.sample(t.PENDING_SPANS, self._pending_spans)
-        self._queries = QueryProcesses(settings.extensions.sql, Path(lake.path))
+        self._room = Room(settings.extensions.memory_limiter.max_in_flight_bytes)
+        # one for both signals: the same value gives the same token, and strings repeat
+        self._redaction = redaction(settings.processors, self._telemetry)
+        self._again = RedactAgain(self._redaction)
+        self._traces = self._make_traces(spans)
+        self._logs = self._make_logs(logs)
+        self._queries = QueryProcesses(settings.extensions.sql, path)
         self._listeners = self._make_listeners()
 
     def start(self) -> dict[str, str]:
-        """Replay the journal, start the worker and listen; return what listens where."""
-        replayed = self._pipeline.replay(self._uncommitted())
-        if replayed:
-            _log.info("replayed journal", spans=replayed)
-        self._lake.start()
+        """Replay the journals, start the workers and listen; return what listens where."""
+        self._traces.start()
+        self._logs.start()
         self._erasure.start()
-        self._pipeline.start()
         listening = self._listeners.start()
         self._ready = True
         return listening
@@ -125,58 +125,79 @@ class Sidecar:
         deadline = time.monotonic() + self._settings.service.shutdown_grace
         self._listeners.stop(deadline - time.monotonic())
         self._queries.close()
-        drained = self._pipeline.stop(max(0.0, deadline - time.monotonic()))
+        drained = [way.drain(deadline) for way in (self._traces, self._logs)]
         self._erasure.stop()
-        self._lake.close()
-        self._journal.close()
-        return drained
+        self._logs.close()
+        self._traces.close()
+        return all(drained)
 
-    def _make_processors(self) -> tuple[list[Stage], list[Sampler]]:
-        """Make what stands before the journal, and behind it."""
+    def _make_traces(self, storage: Storage) -> Way[SpanBatch]:
         settings = self._settings
-        stages: list[Stage] = []
-        samplers: list[Sampler] = []
+        stages: list[Stage[SpanBatch]] = []
+        samplers: list[Sampler[SpanBatch]] = []
         early = {kind.name: kind for kind in PROCESSORS}
         late = {kind.name: kind for kind in SAMPLERS}
         for name in settings.service.pipelines.traces.processors:
             if name in late:
                 samplers.append(late[name].build(settings.processors, self._telemetry))
-            elif name in early:
+            elif name in early and name != REDACTION:
                 stages.append(Stage(name, early[name].build(settings.processors, self._telemetry)))
             else:
-                options = settings.processors.custom_options(name)
-                stages.append(Stage(name, load_custom(name, options)))
-            if name == "redaction":
-                stages.append(Stage("promotion", Promoter()))
-        if settings.processors.redaction.canaries:
-            stages.append(Stage("canaries", canary_watch(settings.processors, self._telemetry)))
-        return stages, samplers
-
-    def _make_pipeline(self, stages: Sequence[Stage], samplers: Sequence[Sampler]) -> Pipeline:
-        settings = self._settings
+                stages += self._stages(name, SpanBatch)
         parts = Parts(
             decoder=Decoder(settings.receivers.otlp.limits, time.time_ns),
-            stages=tuple(stages),
-            journal=self._journal,
+            stages=(*stages, *self._canary_watch()),
+            journal=storage.journal,
             signals=self._observers(),
             sampler=SamplerChain(samplers),
-            store=self._lake,
+            store=storage.lake,
         )
-        intake = IntakeQueue(
-            settings.extensions.memory_limiter.max_in_flight_bytes,
-            settings.service.batching,
-        )
-        return Pipeline(parts, intake, self._telemetry)
+        return self._way(storage, parts)
 
-    def _observers(self) -> tuple[SignalObserver, ...]:
+    def _make_logs(self, storage: Storage) -> Way[LogBatch]:
+        names = self._settings.service.pipelines.logs.processors
+        stages = [stage for name in names for stage in self._stages(name, LogBatch)]
+        parts = Parts(
+            decoder=LogDecoder(self._settings.receivers.otlp.limits, time.time_ns),
+            stages=(*stages, *self._canary_watch()),
+            journal=storage.journal,
+            signals=(),
+            sampler=KeepEverything(LogBatch),
+            store=storage.lake,
+            signal=LOGS,
+        )
+        return self._way(storage, parts)
+
+    def _way(self, storage: Storage, parts: Parts[BatchT]) -> Way[BatchT]:
+        intake = IntakeQueue(self._room, self._settings.service.batching)
+        return Way(storage, parts, intake, self._telemetry, self._again)
+
+    def _stages(self, name: str, kind: type[BatchT]) -> list[Stage[BatchT]]:
+        """Make what stands before the journal under a name: redaction, or a user's processor."""
+        if name == REDACTION:
+            return [Stage(name, self._redaction), Stage("promotion", Promoter(kind))]
+        options = self._settings.processors.custom_options(name)
+        return [Stage(name, load_custom(name, options))]
+
+    def _canary_watch(self) -> list[Stage[Any]]:
+        settings = self._settings.processors
+        if not settings.redaction.canaries:
+            return []
+        return [Stage("canaries", canary_watch(settings, self._telemetry))]
+
+    def _observers(self) -> tuple[SignalObserver[SpanBatch], ...]:
         in_use = "prometheus" in self._settings.service.pipelines.traces.exporters
         return (self._signals,) if in_use else ()
 
     def _make_listeners(self) -> Listeners:
         settings = self._settings
+        ways = (self._traces, self._logs)
         health = health_app(
-            is_alive=self._pipeline.is_alive,
-            states=lambda: {"pipeline": self._ready, "storage": self._storage_takes_data()},
+            is_alive=lambda: all(way.pipeline.is_alive() for way in ways),
+            states=lambda: {
+                "pipeline": self._ready,
+                "storage": all(way.storage.takes_data for way in ways),
+            },
         )
         apps = [("health", settings.extensions.health_check.endpoint, health)]
         if self._observers():
@@ -185,36 +206,10 @@ class Sidecar:
         sql = settings.extensions.sql
         if sql.enabled:
             apps.append(("sql", sql.endpoint, sql_app(sql, self._queries, self._telemetry)))
-        return Listeners(
-            settings.receivers.otlp.protocols,
-            self._pipeline,
-            self._telemetry,
-            apps=apps,
-        )
-
-    def _uncommitted(self) -> Iterator[SpanBatch]:
-        """Yield what is in the journal and not in the lake, flushing before memory fills up."""
-        for batch in self._journal.replay(self._lake.settled_through):
-            if self._lake.pending_bytes >= self._settings.exporters.lake.max_pending_bytes:
-                self._lake.flush()
-            yield self._lake.drop_committed(self._up_to_date(batch))
-
-    def _up_to_date(self, batch: SpanBatch) -> SpanBatch:
-        """Redact again what was journalled under other rules."""
-        return batch if self._again.meets(batch) else self._again.batch(batch)
-
-    def _storage_takes_data(self) -> bool:
-        try:
-            self._lake.check_capacity()
-        except StorageUnavailable:
-            return False
-        return not self._journal.is_failing
-
-    def _pending_spans(self) -> int:
-        return self._pipeline.pending_spans + self._lake.pending_spans
-
-    def _on_settled(self, through: int) -> None:
-        self._journal.truncate(through)
+        intakes: dict[Service, Intake] = {answers.TRACES: self._traces.pipeline}
+        if settings.service.pipelines.logs.receivers:
+            intakes[answers.LOGS] = self._logs.pipeline
+        return Listeners(settings.receivers.otlp.protocols, intakes, self._telemetry, apps=apps)
 
 
 def _on_signals(stopping: threading.Event) -> None:

@@ -11,7 +11,7 @@ from config.types import ByteSize, Duration, Endpoint, parse_column
 
 
 class ServiceRetention(Settings):
-    """How long the spans of one service are kept."""
+    """How long the spans and log records of one service are kept."""
 
     service: str = Field(min_length=1, description="Its `service.name`.")
     max_age: Duration = Field(
@@ -20,7 +20,7 @@ class ServiceRetention(Settings):
 
 
 class RetentionSettings(Settings):
-    """How long, and how much, the lake keeps."""
+    """How long, and how much, each signal's lake keeps."""
 
     max_age: Duration = Field(
         7 * 86400.0,
@@ -87,17 +87,21 @@ class PromotedAttribute(Settings):
 
 
 class LakeSettings(Settings):
-    """Clean spans as Parquet files and a manifest."""
+    """Clean spans and log records as Parquet files and a manifest for each signal.
+
+    Spans and log records each have a journal and a lake of their own, and each of the limits below
+    holds for either.
+    """
 
     path: str = Field(
         "./clearspan-data",
         min_length=1,
-        description="Directory of journal and lake.",
+        description="Directory of journals and lakes.",
     )
     flush_interval: Duration = Field(
         1.5,
         gt=0,
-        description="How long a span may wait before it is in a Parquet file and visible to SQL.",
+        description="How long a row may wait before it is in a Parquet file and visible to SQL.",
     )
     flush_bytes: ByteSize = Field(
         8 * 2**20,

@@ -18,7 +18,8 @@ if TYPE_CHECKING:
 PROCESSORS: Final = ("redaction", "cost", "probabilistic_sampler", "tail_sampling")
 """The processors that come with clearspan, as a pipeline names them."""
 
-_PIPELINE: Final[Path] = ("service", "pipelines", "traces")
+_PIPELINES: Final[Path] = ("service", "pipelines")
+_FOR_SPANS: Final = frozenset(PROCESSORS) - {"redaction"}
 _TAIL: Final[Path] = ("processors", "tail_sampling")
 
 _LAKE: Final[Path] = ("exporters", "lake")
@@ -46,12 +47,21 @@ def broken_rules(settings: ClearspanSettings) -> Iterator[Report]:
 def unused_sections(settings: ClearspanSettings) -> list[str]:
     """Return the processors that are configured but not in the pipeline: legal, rarely meant."""
     given = [*settings.processors.model_fields_set, *(settings.processors.model_extra or {})]
-    return sorted({*given} - {*settings.service.pipelines.traces.processors})
+    pipelines = settings.service.pipelines
+    return sorted({*given} - {*pipelines.traces.processors, *pipelines.logs.processors})
 
 
 def _pipeline_order(settings: ClearspanSettings) -> Iterator[Report]:
-    names = settings.service.pipelines.traces.processors
-    path = (*_PIPELINE, "processors")
+    pipelines = settings.service.pipelines
+    yield from _order((*_PIPELINES, "traces", "processors"), pipelines.traces.processors)
+    logs: Path = (*_PIPELINES, "logs", "processors")
+    yield from _order(logs, pipelines.logs.processors)
+    for at, name in enumerate(pipelines.logs.processors):
+        if name in _FOR_SPANS:
+            yield (*logs, at), f"{name!r} is for spans: it can do nothing for log records"
+
+
+def _order(path: Path, names: Sequence[str]) -> Iterator[Report]:
     if not names or names[0] != "redaction":
         first: Path = (*path, 0) if names else path
         yield first, "the first processor must be 'redaction': nothing unclean may go further"
@@ -62,14 +72,15 @@ def _pipeline_order(settings: ClearspanSettings) -> Iterator[Report]:
 
 
 def _named_once(settings: ClearspanSettings) -> Iterator[Report]:
-    pipeline = settings.service.pipelines.traces
-    lists: dict[str, Sequence[str]] = {
-        "receivers": pipeline.receivers,
-        "processors": pipeline.processors,
-        "exporters": pipeline.exporters,
-    }
-    for key, names in lists.items():
-        yield from _repeated((*_PIPELINE, key), names, ())
+    pipelines = settings.service.pipelines
+    for signal, pipeline in (("traces", pipelines.traces), ("logs", pipelines.logs)):
+        lists: dict[str, Sequence[str]] = {
+            "receivers": pipeline.receivers,
+            "processors": pipeline.processors,
+            "exporters": pipeline.exporters,
+        }
+        for key, names in lists.items():
+            yield from _repeated((*_PIPELINES, signal, key), names, ())
     services = [one.service for one in settings.exporters.lake.retention.services]
     yield from _repeated((*_LAKE, "retention", "services"), services, ("service",))
     policies = [policy.name for policy in settings.processors.tail_sampling.policies]

@@ -42,6 +42,7 @@ __all__ = [
     "HttpSettings",
     "JournalSettings",
     "LakeSettings",
+    "LogPipelineSettings",
     "LogsSettings",
     "MemoryLimiterSettings",
     "Operator",
@@ -72,7 +73,7 @@ class GrpcSettings(Settings):
 
 
 class HttpSettings(Settings):
-    """OTLP over HTTP (`POST /v1/traces`)."""
+    """OTLP over HTTP (`POST /v1/traces` and `POST /v1/logs`)."""
 
     endpoint: Endpoint = Field("127.0.0.1:4318", description="Where to listen, host:port.")
     max_request_body_size: ByteSize = Field(
@@ -105,9 +106,7 @@ class OtlpLimits(Settings):
     """Counts that bound what one request may expand to in memory, checked before decoding."""
 
     max_spans: int = Field(100_000, ge=1, description="Most spans in one request.")
-    max_log_records: int = Field(
-        100_000, ge=1, description="Most log records in one request."
-    )
+    max_log_records: int = Field(100_000, ge=1, description="Most log records in one request.")
     max_attributes: int = Field(
         1_000_000,
         ge=1,
@@ -135,7 +134,7 @@ class OtlpSettings(Settings):
 
 
 class ReceiversSettings(Settings):
-    """Where spans come in."""
+    """Where spans and log records come in."""
 
     otlp: OtlpSettings = Field(default_factory=OtlpSettings, description="The OTLP receiver.")
 
@@ -150,7 +149,7 @@ class CostSettings(Settings):
 
 
 class ProcessorsSettings(BaseModel):
-    """What happens to spans on their way; `module:Class` keys hold a user processor's options."""
+    """What happens to the data on its way; `module:Class` keys hold a user processor's options."""
 
     model_config = ConfigDict(extra="allow", frozen=True, allow_inf_nan=False)
 
@@ -207,12 +206,35 @@ class PipelineSettings(Settings):
     )
 
 
+class LogPipelineSettings(Settings):
+    """The pipeline of log records; their journal and lake lie in `logs/` below `lake.path`."""
+
+    receivers: tuple[Literal["otlp"], ...] = Field(
+        ("otlp",),
+        description="Receivers in use; with none (`[]`) log records are refused as unimplemented.",
+    )
+    processors: tuple[str, ...] = Field(
+        ("redaction",),
+        description="In order; the first is always redaction. Behind it a user's `module:Class`, "
+        "which is given batches of log records.",
+    )
+    exporters: tuple[Literal["lake"], ...] = Field(
+        ("lake",),
+        min_length=1,
+        description="Exporters in use.",
+    )
+
+
 class PipelinesSettings(Settings):
     """The pipelines by signal."""
 
     traces: PipelineSettings = Field(
         default_factory=PipelineSettings,
         description="The way of spans.",
+    )
+    logs: LogPipelineSettings = Field(
+        default_factory=LogPipelineSettings,
+        description="The way of log records, which are never sampled.",
     )
 
 
@@ -261,7 +283,7 @@ class ClearspanSettings(Settings):
 
     receivers: ReceiversSettings = Field(
         default_factory=ReceiversSettings,
-        description="Where spans come in.",
+        description="Where spans and log records come in.",
     )
     processors: ProcessorsSettings = Field(
         default_factory=ProcessorsSettings,

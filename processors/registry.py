@@ -7,19 +7,26 @@ from __future__ import annotations
 
 import importlib
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from collector.model.errors import ConfigError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from collector.model.batch import SpanBatch
     from collector.model.contracts import Processor, Sampler
     from collector.model.telemetry import Telemetry
     from config.settings import ProcessorsSettings
+    from processors.redaction import RedactionProcessor
+    from processors.redaction.canaries import CanaryWatch
 
 
-def _redaction(settings: ProcessorsSettings, telemetry: Telemetry) -> RedactionProcessor:
+REDACTION: Final = "redaction"
+
+
+def redaction(settings: ProcessorsSettings, telemetry: Telemetry) -> RedactionProcessor:
+    """Make the first processor of every pipeline."""
     from processors.redaction import RedactionProcessor  # noqa: PLC0415 - see module docstring
 
     return RedactionProcessor(settings.redaction, telemetry)
@@ -31,7 +38,9 @@ def _cost(settings: ProcessorsSettings, telemetry: Telemetry) -> Processor[SpanB
     return CostProcessor(settings.cost, telemetry)
 
 
-def _probabilistic_sampler(settings: ProcessorsSettings, telemetry: Telemetry) -> Sampler[SpanBatch]:
+def _probabilistic_sampler(
+    settings: ProcessorsSettings, telemetry: Telemetry
+) -> Sampler[SpanBatch]:
     from processors.sampling import ProbabilisticSampler  # noqa: PLC0415 - see module docstring
 
     return ProbabilisticSampler(settings.probabilistic_sampler, telemetry)
@@ -62,7 +71,7 @@ class SamplerKind:
 
 
 PROCESSORS: Final = (
-    ProcessorKind("redaction", "Removes PII and secrets; always first.", _redaction),
+    ProcessorKind(REDACTION, "Removes PII and secrets; always first.", redaction),
     ProcessorKind("cost", "Prices LLM calls from bundled genai-prices data.", _cost),
 )
 SAMPLERS: Final = (
@@ -79,7 +88,7 @@ SAMPLERS: Final = (
 )
 
 
-def canary_watch(settings: ProcessorsSettings, telemetry: Telemetry) -> Processor[SpanBatch]:
+def canary_watch(settings: ProcessorsSettings, telemetry: Telemetry) -> CanaryWatch:
     """Make what looks for ``processors.redaction.canaries`` behind all other processors."""
     from processors.redaction.canaries import CanaryWatch  # noqa: PLC0415 - see module docstring
 
@@ -87,7 +96,7 @@ def canary_watch(settings: ProcessorsSettings, telemetry: Telemetry) -> Processo
     return CanaryWatch(redaction.canaries, telemetry, is_dry=redaction.dry_run.enabled)
 
 
-def load_custom(reference: str, options: dict[str, object]) -> Processor:
+def load_custom(reference: str, options: dict[str, object]) -> Processor[Any]:
     """Make the user's processor ``module:Class`` with its options as keyword arguments.
 
     Raises:
@@ -104,5 +113,5 @@ def load_custom(reference: str, options: dict[str, object]) -> Processor:
         ) from None
     if not callable(getattr(made, "process", None)):
         raise ConfigError(f"processor {reference} has no method process(batch)")
-    processor: Processor = made
+    processor: Processor[Any] = made
     return processor

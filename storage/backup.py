@@ -11,11 +11,12 @@ import os
 import secrets
 import shutil
 import zlib
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Final
 
 from collector.model.errors import StartupError, UpkeepFailed
 from storage.backup_target import BackupTarget
+from storage.data_directory import has_logs, log_data
 from storage.files import (
     cause,
     list_directory,
@@ -25,7 +26,6 @@ from storage.files import (
     sync_directory,
 )
 from storage.journal_segment import Segment
-from storage.lake_tables import TABLES
 from storage.manifest_check import read_manifests
 from storage.manifest_recovery import OUR_FILE, STAGING
 from storage.manifest_text import empty_path
@@ -56,6 +56,13 @@ class BackupReport:
     journal_bytes: int = 0
     restarts: int = 0
 
+    def add(self, logs: BackupReport) -> None:
+        """Add what was copied of the log records; ``generation`` stays that of the spans."""
+        for field in fields(self):
+            if field.name != "generation":
+                both = getattr(self, field.name) + getattr(logs, field.name)
+                setattr(self, field.name, both)
+
 
 def _say_nothing(_done: int, _total: int) -> None:
     """Take the place of a progress bar."""
@@ -68,7 +75,7 @@ def backup(
     update: bool = False,
     on_progress: Callable[[int, int], None] = _say_nothing,
 ) -> BackupReport:
-    """Copy the data directory; every span acknowledged before the call is in the copy, once.
+    """Copy the data directory; what was acknowledged before the call is in the copy, once.
 
     ``destination`` must be absent or empty, or with ``update`` an older backup of the same lake.
     ``on_progress`` is called with the bytes copied and the bytes to copy. Raises ``StartupError``
@@ -81,9 +88,27 @@ def backup(
         raise StartupError(f"backup {destination}: one directory lies in the other")
     target = BackupTarget(destination, source_id, update=update)
     try:
-        return _Copying(data, target, on_progress).run()
+        logs = BackupReport()
+        if has_logs(data):
+            # before the spans: without their manifest, written last, nothing here is a backup
+            target.prepare()
+            logs = _back_up_logs(log_data(data), log_data(destination), on_progress, update=update)
+        report = _Copying(data, target, on_progress).run()
     except OSError as error:
         raise UpkeepFailed(f"backup {error.filename or destination}: {cause(error)}") from error
+    else:
+        report.add(logs)
+        return report
+    finally:
+        target.close()
+
+
+def _back_up_logs(
+    data: Path, destination: Path, on_progress: Callable[[int, int], None], *, update: bool
+) -> BackupReport:
+    target = BackupTarget(destination, _read(data)[1].source_id, update=update)
+    try:
+        return _Copying(data, target, on_progress).run()
     finally:
         target.close()
 
@@ -200,7 +225,7 @@ class _Copying:
             raise UpkeepFailed(f"{_named(lost)}: in the manifest and not there; clearspan repair")
 
     def _copy_empty_files(self, state: ManifestState) -> None:
-        for table in TABLES:
+        for table in state.tables:
             path = self._target.lake / empty_path(table)
             make_directories(path.parent)
             replace_file(path, empty_file(table, state.layout))

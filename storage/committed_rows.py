@@ -121,4 +121,5 @@ def _keys(rows: pa.Table, table: str) -> pa.Array:
 
 def _bytes_of(numbers: pa.ChunkedArray) -> NDArray[np.uint8]:
     """Return integers as eight bytes each."""
-    return numbers.to_numpy().astype(">i8").view(np.uint8).reshape(len(numbers), _SEQ_BYTES)
+    big_endian: NDArray[np.uint8] = numbers.to_numpy().astype(">i8").view(np.uint8)
+    return big_endian.reshape(len(numbers), _SEQ_BYTES)

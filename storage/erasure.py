@@ -13,8 +13,8 @@ import pyarrow.compute as pc
 
 from collector.model import schema as s
 from collector.model.errors import QueryError
-from storage.erased import KEY_SCHEMA, Erased
-from storage.lake_tables import SPAN_EVENTS_SCHEMA, SPANS, SPANS_SCHEMA, TABLES
+from storage.erased import KEY_SCHEMA, RECORD_SCHEMA, Erased
+from storage.lake_tables import LOGS, SPANS, TABLES
 from storage.sql_files import quote
 from storage.sql_views import columns_of
 
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from storage.rewrite import StoredData
 
 _ROWS_AT_A_TIME: Final = 16384
+_FOUND: Final = pa.schema([*KEY_SCHEMA, *RECORD_SCHEMA])
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +34,8 @@ class Condition:
     """Which spans: those of traces, those that hold a text anywhere, those that SQL selects.
 
     ``where`` is SQL over the columns of the view ``spans``. A span that fits one of them is meant;
-    with ``whole_traces`` its whole trace is. An event that holds a text means its span.
+    with ``whole_traces`` its whole trace is. An event or log record that holds a text means its
+    span; a log record without one means itself.
     """
 
     trace_ids: tuple[bytes, ...] = ()
@@ -43,10 +45,9 @@ class Condition:
 
     def sql(self, table: str) -> str:
         """Return it as a condition on the table's view."""
-        schema = SPANS_SCHEMA if table == SPANS else SPAN_EVENTS_SCHEMA
         ids = ", ".join(quote(one.hex()) for one in self.trace_ids)
         parts = [f"{s.TRACE_ID} IN ({ids})"] if ids else []
-        parts += _holding(schema, self.texts)
+        parts += _holding(TABLES[table], self.texts)
         if self.where and table == SPANS:
             parts.append(f"({self.where})")
         return " OR ".join(f"coalesce({part}, false)" for part in parts) or "false"
@@ -66,27 +67,40 @@ def _holding(schema: pa.Schema, texts: Sequence[str]) -> Iterator[str]:
                 yield f"contains(CAST({field.name} AS VARCHAR), {text})"
 
 
-def find(stored: StoredData | LiveData, condition: Condition) -> Erased:
-    """Return the spans in files and journal that fit the condition, not yet erased.
+def find(stores: Sequence[StoredData | LiveData], condition: Condition) -> Erased:
+    """Return the spans and log records in files and journals that fit, not yet erased.
 
     Raises:
         QueryError: Its SQL is wrong, or a file cannot be read; with DuckDB's words.
     """
-    found = [KEY_SCHEMA.empty_table()]
-    columns = {table: _columns(table, stored.layout) for table in TABLES}
     with duckdb.connect() as connection:
-        # the journal first: what it drops meanwhile is in the files
-        for gathered in _gathered(stored.journalled()):
-            for table, rows in gathered.items():
-                connection.register("journalled", rows)
-                condition_sql = condition.sql(table)
-                found.append(_select(connection, columns[table], "journalled", condition_sql))
-        for table, files in stored.files_by_table().items():
-            if files:
-                listed = ", ".join(quote(glob.escape(str(file))) for file in files)
-                source = f"read_parquet([{listed}], hive_partitioning=false, union_by_name=true)"
-                found.append(_select(connection, columns[table], source, condition.sql(table)))
-    return Erased(pa.concat_tables(found), whole_traces=condition.whole_traces)
+        found = [one for stored in stores for one in _found(connection, stored, condition)]
+    rows = pa.concat_tables([_FOUND.empty_table(), *found])
+    has_key = rows.column(s.TRACE_ID).is_valid()
+    if not condition.whole_traces:
+        has_key = pc.and_(has_key, rows.column(s.SPAN_ID).is_valid())
+    return Erased(
+        rows.filter(has_key).select(KEY_SCHEMA.names),
+        whole_traces=condition.whole_traces,
+        records=rows.filter(pc.invert(has_key)).select(RECORD_SCHEMA.names),
+    )
+
+
+def _found(
+    connection: duckdb.DuckDBPyConnection, stored: StoredData | LiveData, condition: Condition
+) -> Iterator[pa.Table]:
+    """Yield what fits in the journal and files of one signal."""
+    layout = stored.layout
+    # the journal first: what it drops meanwhile is in the files
+    for gathered in _gathered(stored.journalled()):
+        for table, rows in gathered.items():
+            connection.register("journalled", rows)
+            yield _select(connection, table, _columns(table, layout), "journalled", condition)
+    for table, files in stored.files_by_table().items():
+        if files:
+            listed = ", ".join(quote(glob.escape(str(file))) for file in files)
+            source = f"read_parquet([{listed}], hive_partitioning=false, union_by_name=true)"
+            yield _select(connection, table, _columns(table, layout), source, condition)
 
 
 def _gathered(batches: Iterator[dict[str, pa.Table]]) -> Iterator[dict[str, pa.Table]]:
@@ -94,7 +108,7 @@ def _gathered(batches: Iterator[dict[str, pa.Table]]) -> Iterator[dict[str, pa.T
     waiting: list[dict[str, pa.Table]] = []
     for batch in batches:
         waiting.append(batch)
-        if sum(one[SPANS].num_rows for one in waiting) >= _ROWS_AT_A_TIME:
+        if sum(next(iter(one.values())).num_rows for one in waiting) >= _ROWS_AT_A_TIME:
             yield _together(waiting)
             waiting = []
     if waiting:
@@ -113,9 +127,11 @@ def affected(stored: StoredData | LiveData, erased: Erased) -> dict[str, int]:
         for table, files in stored.files_by_table().items():
             for file in files:
                 source = f"read_parquet({quote(glob.escape(str(file)))}, hive_partitioning=false)"
+                is_named = table == LOGS and erased.records.num_rows > 0
+                names = (*KEY_SCHEMA.names, *(RECORD_SCHEMA.names if table == LOGS else ()))
                 ids = connection.sql(
-                    f"SELECT {s.TRACE_ID}, {s.SPAN_ID} FROM {source} "
-                    f"WHERE {s.TRACE_ID} IN (SELECT {s.TRACE_ID} FROM gone)"
+                    f"SELECT {', '.join(names)} FROM {source} "
+                    f"WHERE {is_named} OR {s.TRACE_ID} IN (SELECT {s.TRACE_ID} FROM gone)"
                 ).to_arrow_table()
                 hits = pc.sum(erased.hits(ids)).as_py() or 0
                 is_linked = table == SPANS and _has_links(connection, source)
@@ -134,22 +150,26 @@ def _has_links(connection: duckdb.DuckDBPyConnection, source: str) -> bool:
 
 def _columns(table: str, layout: Layout) -> str:
     """Return the view's columns; the promoted ones of the attributes, which every file has."""
-    schema = SPANS_SCHEMA if table == SPANS else SPAN_EVENTS_SCHEMA
     promoted = layout.of_table(table).columns
     return ", ".join(
-        [columns_of(schema), *(f"{one.value_sql} AS {one.name_sql}" for one in promoted)]
+        [columns_of(TABLES[table]), *(f"{one.value_sql} AS {one.name_sql}" for one in promoted)]
     )
 
 
 def _select(
-    connection: duckdb.DuckDBPyConnection, columns: str, source: str, condition: str
+    connection: duckdb.DuckDBPyConnection,
+    table: str,
+    columns: str,
+    source: str,
+    condition: Condition,
 ) -> pa.Table:
+    record = ", ".join(name if table == LOGS else f"NULL AS {name}" for name in RECORD_SCHEMA.names)
     try:
         found = connection.sql(
-            f"SELECT _trace AS {s.TRACE_ID}, _span AS {s.SPAN_ID} FROM (SELECT "
+            f"SELECT _trace AS {s.TRACE_ID}, _span AS {s.SPAN_ID}, {record} FROM (SELECT "
             f"{s.TRACE_ID} AS _trace, {s.SPAN_ID} AS _span, {columns} FROM {source}) "
-            f"WHERE {condition}"
+            f"WHERE {condition.sql(table)}"
         ).to_arrow_table()
     except duckdb.Error as error:
         raise QueryError(str(error)) from error
-    return found.cast(KEY_SCHEMA)
+    return found.cast(_FOUND)

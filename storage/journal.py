@@ -59,7 +59,7 @@ class Journal:
         signal: Signal = TRACES,
         environment: Environment | None = None,
     ) -> None:
-        """Open a signal's journal; what is damaged in it goes to ``quarantine/`` below the directory.
+        """Open a signal's journal; what is damaged goes to ``quarantine/`` below the directory.
 
         ``first_seq`` is the least number the next batch may get: one above everything the lake
         has seen. Raises ``StartupError`` naming the directory when it cannot be used.
@@ -83,7 +83,7 @@ class Journal:
         telemetry.add(t.JOURNAL_QUARANTINED, 0)
         try:
             make_directories(directory)
-            recovered = recover(directory, self._quarantine, telemetry)
+            recovered = recover(directory, self._quarantine, telemetry, self._schema)
         except OSError as error:
             msg = f"journal {directory}: {cause(error)}"
             raise StartupError(msg) from error

@@ -5,12 +5,15 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from collector.model.schema import SPAN_SCHEMA
 from storage.files import cause, list_directory
 from storage.journal_frame import FRAME_VERSION, fingerprint
 from storage.journal_segment import Scan, Segment, scan
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    import pyarrow as pa
 
 # A frame that was being written when it was read is whole the next time.
 _TRIES = 3
@@ -41,10 +44,13 @@ class JournalCheck:
     quarantined: list[str] = field(default_factory=list)
 
 
-def check_journal(directory: Path) -> JournalCheck:
-    """Read every segment; one that vanishes meanwhile was settled and is not counted."""
+def check_journal(directory: Path, schema: pa.Schema = SPAN_SCHEMA) -> JournalCheck:
+    """Read every segment; one that vanishes meanwhile was settled and is not counted.
+
+    ``schema`` is that of the batches, should a header not tell.
+    """
     check = JournalCheck()
-    found = [one for path in list_directory(directory) if (one := Segment.named(path))]
+    found = [one for path in list_directory(directory) if (one := Segment.named(path, schema))]
     for position, segment in enumerate(found):  # over segments
         following = found[position + 1].first_seq if position + 1 < len(found) else None
         _check_segment(segment, following, check)

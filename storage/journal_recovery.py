@@ -8,11 +8,14 @@ from typing import TYPE_CHECKING
 import structlog
 
 from collector.model import telemetry as t
+from collector.model.schema import SPAN_SCHEMA
 from storage.files import list_directory, means_damage, set_aside
 from storage.journal_segment import Segment, cut, repair, scan
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    import pyarrow as pa
 
     from collector.model.telemetry import Telemetry
 
@@ -27,15 +30,19 @@ class Recovered:
     last_ordinal: int
 
 
-def recover(directory: Path, quarantine: Path, telemetry: Telemetry) -> Recovered:
+def recover(
+    directory: Path, quarantine: Path, telemetry: Telemetry, schema: pa.Schema = SPAN_SCHEMA
+) -> Recovered:
     """Find the segments left by the last process; raises OSError when they cannot be reached.
+
+    ``schema`` is that of the batches, should a header not tell.
 
     Damage is no reason to fail: good frames stay where they are, and the damaged file is kept in
     ``quarantine``, counted and logged.
     """
     found = []
     for path in list_directory(directory):
-        segment = Segment.named(path)
+        segment = Segment.named(path, schema)
         if segment is not None:
             found.append(segment)
         elif path.suffix == ".tmp":

@@ -67,13 +67,16 @@ class Segment:
         )
 
     @staticmethod
-    def named(path: Path) -> Segment | None:
-        """Return the segment a file is by its name, None if it is no journal file."""
+    def named(path: Path, schema: pa.Schema = SPAN_SCHEMA) -> Segment | None:
+        """Return the segment a file is by its name, None if it is no journal file.
+
+        ``schema`` stands in for the one in its header where that is damaged.
+        """
         match = _NAME.fullmatch(path.name)
         if match is None:
             return None
         ordinal, first_seq, magic = int(match[1]), int(match[2]), bytes.fromhex(match[3])
-        return Segment(path, ordinal, first_seq, magic, last_seq=first_seq - 1)
+        return Segment(path, ordinal, first_seq, magic, last_seq=first_seq - 1, schema=schema)
 
     def header(self) -> bytes:
         """Return the bytes a segment starts with."""
@@ -106,9 +109,9 @@ def scan(segment: Segment, data: bytes, before_seq: int | None) -> Scan:
     view = memoryview(data)
     position, is_damaged, is_torn = _read_header(segment, view), False, False
     if position is None:
-        is_torn = len(data) < len(segment.header())
+        position = _resync(segment, view, 0)
+        is_torn = position >= len(data) and len(data) < len(segment.header())
         is_damaged = not is_torn
-        position = _resync(segment, view, 0) if is_damaged else len(data)
     good = position if position <= len(data) else 0
     while position < len(data):  # over frames
         try:

@@ -106,12 +106,19 @@ class Lake:
         )
         self._threads = (self._flusher, self._maintenance.thread())
         telemetry.sample(signal.metrics.lake_files, lambda: len(self._files()))
-        telemetry.sample(signal.metrics.lake_bytes, lambda: sum(entry.bytes for entry in self._files()))
+        telemetry.sample(
+            signal.metrics.lake_bytes, lambda: sum(entry.bytes for entry in self._files())
+        )
 
     @property
     def source_id(self) -> str:
         """The lake's random name, the same over restarts."""
         return self._manifest.state.source_id
+
+    @property
+    def items_table(self) -> str:
+        """The table that has a row for each row appended."""
+        return TABLES_OF[self._signal.batch][0]
 
     @property
     def settled_through(self) -> int:

@@ -15,8 +15,10 @@ from collector.model import schema as s
 from storage.files import cause, checksum, means_damage
 from storage.lake_tables import (
     HOUR_US,
+    IDENTITY,
+    ITEM_TABLES,
+    LOGS,
     MOST_HOURS,
-    SPANS,
     TABLES,
     TIME_COLUMN,
     own_hours,
@@ -91,7 +93,8 @@ def check_file(lake: Path, entry: FileEntry, source_id: str | None) -> FileCheck
     """Read a file of the lake directory from end to end; never raises for what is in it.
 
     ``source_id`` is the lake's, None when it is not known.
-    ``span_keys`` of the result are the span ids of its rows, as numbers.
+    ``span_keys`` of the result are the span ids of its rows, as numbers; none of log records, whose
+    spans need not be stored.
     """
     check = FileCheck(entry)
     if not _is_our_path(entry):
@@ -181,7 +184,7 @@ def _facts(file: pq.ParquetFile, check: FileCheck) -> Facts | None:
 def _check_columns(found: pa.Schema, facts: Facts, check: FileCheck) -> None:
     table = check.entry.table
     expected = facts.layout.arrow(table)
-    needed = {s.TRACE_ID, s.SPAN_ID, s.BATCH_SEQ, TIME_COLUMN[table]}
+    needed = {s.TRACE_ID, s.SPAN_ID, s.BATCH_SEQ, TIME_COLUMN[table], IDENTITY[table]}
     needed |= {one.column for one in facts.layout.columns}
     unknown = [name for name in found.names if name not in expected.names]
     wrong = [
@@ -218,10 +221,10 @@ def _read(file: pq.ParquetFile, entry: FileEntry, facts: Facts) -> _Rows:
         found.times += _bounds(times.cast(pa.int64()))
         found.seqs += _bounds(piece.column(s.BATCH_SEQ))
         ids = piece.column(s.SPAN_ID)
-        if ids.null_count == 0:
+        if entry.table != LOGS and ids.null_count == 0:
             found.keys.append(np.unique(_keys(ids)))
-        if entry.table == SPANS and s.INGEST_TIME in piece.schema.names:
-            found.strangers += _strangers(piece, hour, is_mixed=is_mixed)
+        if entry.table in ITEM_TABLES and s.INGEST_TIME in piece.schema.names:
+            found.strangers += _strangers(piece, times, hour, is_mixed=is_mixed)
     return found
 
 
@@ -240,9 +243,9 @@ def _keys(ids: pa.Array) -> NDArray[np.uint64]:
     return data[ids.offset * width : (ids.offset + len(ids)) * width].view(np.uint64)
 
 
-def _strangers(rows: pa.RecordBatch, hour: int, *, is_mixed: bool) -> int:
+def _strangers(rows: pa.RecordBatch, start: pa.Array, hour: int, *, is_mixed: bool) -> int:
     """Count the rows that ``split`` would not have put into this hour."""
-    start, ingest = rows.column(s.START_TIME), rows.column(s.INGEST_TIME)
+    ingest = rows.column(s.INGEST_TIME)
     is_known = pc.and_(start.is_valid(), ingest.is_valid()).to_numpy(zero_copy_only=False)
     start_us = start.cast(pa.int64()).fill_null(0).to_numpy()
     ingest_us = ingest.cast(pa.int64()).fill_null(0).to_numpy()

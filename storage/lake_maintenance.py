@@ -63,7 +63,10 @@ class Maintenance:
         *,
         expired: Metric,
     ) -> None:
-        """Nothing runs yet; ``expired`` counts rows, ``replaced`` takes files that other parts let go of."""
+        """Nothing runs yet; ``replaced`` takes files that other parts let go of.
+
+        ``expired`` counts the rows that retention removes.
+        """
         self.replaced: Final = ReplacedFiles(
             directory, manifest, settings.unlink_grace, environment
         )

@@ -15,11 +15,13 @@ from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Final
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import structlog
 
 from collector.model import schema as s
 from collector.model.errors import ClearspanError
-from storage.erased import KEY_SCHEMA, Erased
+from storage.data_directory import JOURNAL, LAKE
+from storage.erased import KEY_SCHEMA, RECORD_SCHEMA, Erased
 from storage.files import (
     cause,
     list_directory,
@@ -30,16 +32,16 @@ from storage.files import (
 )
 from storage.journal_frame import FrameError, decode
 from storage.journal_segment import Segment, scan
-from storage.lake_tables import SPAN_EVENTS, SPANS, TABLES, events_of
+from storage.lake_tables import IDENTITY, LOGS, SPAN_EVENTS, SPANS, align, rows_of
 from storage.manifest_check import read_manifests
 from storage.repeating import Repeating
 from storage.rewrite import rewrite_segment
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Sequence
     from pathlib import Path
 
-    from collector.model.batch import SpanBatch
+    from collector.model.batch import Batch
     from storage.journal import Journal
     from storage.lake import Lake
     from storage.layout import Layout
@@ -54,7 +56,9 @@ _NO_GRACE: Final = b"no_grace"
 _COLUMNS: Final = {
     SPANS: (s.TRACE_ID, s.SPAN_ID, s.LINKS),
     SPAN_EVENTS: (s.TRACE_ID, s.SPAN_ID),
+    LOGS: (s.TRACE_ID, s.SPAN_ID, s.BATCH_SEQ, IDENTITY[LOGS]),
 }
+_REQUEST: Final = pa.schema([*KEY_SCHEMA, *RECORD_SCHEMA])
 
 
 @dataclass(slots=True)
@@ -63,8 +67,11 @@ class Answer:
 
     spans: int = 0
     events: int = 0
+    log_records: int = 0
     journalled_spans: int = 0
+    journalled_log_records: int = 0
     pending_spans: int = 0
+    pending_log_records: int = 0
     files_rewritten: int = 0
     segments_rewritten: int = 0
     rows_that_stay: int = 0
@@ -72,19 +79,19 @@ class Answer:
 
 
 class LiveData:
-    """What is stored while a sidecar goes on writing, to find spans in; nothing is locked."""
+    """What is stored of a signal while a sidecar goes on writing, to find rows in; not locked."""
 
     def __init__(self, path: Path) -> None:
         """Take a data directory."""
         self._path = path
-        self._lake = path / "lake"
+        self._lake = path / LAKE
 
     def journalled(self) -> Iterator[dict[str, pa.Table]]:
         """Yield what the journal holds, a batch as the lake would have it.
 
         To be asked before ``files_by_table``: what the journal drops meanwhile is in newer files.
         """
-        for path in list_directory(self._path / "journal"):
+        for path in list_directory(self._path / JOURNAL):
             segment = Segment.named(path)
             try:
                 data = path.read_bytes() if segment else b""
@@ -94,15 +101,14 @@ class LiveData:
                 continue
             scan(segment, data, None)
             for batch in _batches(segment, data, ""):
-                events, _ = events_of(batch.table)
-                yield {SPANS: batch.table.drop_columns([s.EVENTS]), SPAN_EVENTS: events}
+                yield rows_of(batch.table)
 
     def files_by_table(self) -> dict[str, list[Path]]:
         """Return the lake's files as of now; raises ``ClearspanError`` without a manifest."""
-        files = self._state().files.values()
+        state = self._state()
         return {
-            table: [self._lake / one.path for one in files if one.table == table]
-            for table in TABLES
+            table: [self._lake / one.path for one in state.files.values() if one.table == table]
+            for table in state.tables
         }
 
     @property
@@ -125,7 +131,9 @@ class LiveData:
         directory = self._path / _DIRECTORY
         make_directories(directory)
         options = {_WHOLE: b"1" if erased.is_whole else b"", _NO_GRACE: b"1" if no_grace else b""}
-        table = erased.keys.replace_schema_metadata(options)
+        table = pa.concat_tables(
+            [erased.keys, erased.records], promote_options="default"
+        ).replace_schema_metadata(options)
         sink = pa.BufferOutputStream()
         with pa.ipc.new_file(sink, table.schema) as writer:
             writer.write_table(table)
@@ -145,17 +153,24 @@ def read_answer(path: Path) -> Answer | None:
     return answer
 
 
+@dataclass(frozen=True, slots=True)
+class LiveStore:
+    """Where a running sidecar keeps what it took of one signal; ``path`` is its data directory."""
+
+    path: Path
+    lake: Lake
+    journal: Journal
+
+
 class LiveErasure:
     """Looks for requests and does them, in a thread of its own."""
 
     def __init__(
-        self, path: Path, lake: Lake, journal: Journal, on_failure: Callable[[], None]
+        self, path: Path, stores: Sequence[LiveStore], on_failure: Callable[[], None]
     ) -> None:
-        """Nothing runs before ``start``."""
+        """Look in the data directory; nothing runs before ``start``."""
         self._directory = path / _DIRECTORY
-        self._lake_directory = path / "lake"
-        self._lake = lake
-        self._journal = journal
+        self._stores = tuple(stores)
         self._is_stopping = threading.Event()
         self._thread = Repeating(
             "erase", _POLL_S, self.look, on_failure, is_stopping=self._is_stopping
@@ -182,23 +197,41 @@ class LiveErasure:
         except (OSError, pa.ArrowException, KeyError, ValueError) as error:
             answer.problems.append(f"the request cannot be read: {cause(error)}")
         else:
-            left = self._erase(erased, answer, no_grace=no_grace)
-            while any((self._lake_directory / path).exists() for path in left):
+            left = [
+                path
+                for store in self._stores
+                for path in self._erase(store, erased, answer, no_grace=no_grace)
+            ]
+            while any(path.exists() for path in left):
                 if self._is_stopping.wait(_POLL_S):
                     break
             if self._is_stopping.is_set():
                 return  # the next start does all of it once more
-        _log.info("erased", spans=answer.spans, events=answer.events, problems=len(answer.problems))
+        _log.info(
+            "erased",
+            spans=answer.spans,
+            events=answer.events,
+            log_records=answer.log_records,
+            problems=len(answer.problems),
+        )
         replace_file(request.with_suffix(".json"), json.dumps(asdict(answer)).encode())
         request.unlink()
 
-    def _erase(self, erased: Erased, answer: Answer, *, no_grace: bool) -> list[str]:
+    def _erase(
+        self, store: LiveStore, erased: Erased, answer: Answer, *, no_grace: bool
+    ) -> list[Path]:
         """Erase from memory, journal and files, in this order; return the files to wait for."""
-        answer.pending_spans = self._lake.forget(erased, self._journal.last_seq)
-        self._erase_from_journal(erased, answer)
-        if not self._lake.flush():
+        pending = store.lake.forget(erased, store.journal.last_seq)
+        journalled = self._erase_from_journal(store, erased, answer)
+        if store.lake.items_table == LOGS:
+            answer.pending_log_records += pending
+            answer.journalled_log_records += journalled
+        else:
+            answer.pending_spans += pending
+            answer.journalled_spans += journalled
+        if not store.lake.flush():
             answer.problems.append("the lake could not be flushed")
-        with self._lake.rewriting() as files:
+        with store.lake.rewriting() as files:
             for entry in files.files:
                 if self._is_stopping.is_set():
                     break
@@ -211,37 +244,45 @@ class LiveErasure:
             waiting = files.waiting
             if no_grace:
                 files.unlink_now(waiting)
-        return waiting
+        return [store.path / LAKE / path for path in waiting]
 
-    def _erase_from_journal(self, erased: Erased, answer: Answer) -> None:
-        segments = self._journal.seal()
+    def _erase_from_journal(self, store: LiveStore, erased: Erased, answer: Answer) -> int:
+        """Erase and return how many rows went."""
+        segments = store.journal.seal()
+        gone = 0
         ends = [*(segment.first_seq for segment in segments[1:]), None]
         for segment, before_seq in zip(segments, ends, strict=False):  # none: nothing to do
             try:
-                self._erase_from_segment(segment, before_seq, erased, answer)
+                gone += _erase_from_segment(store, segment, before_seq, erased, answer)
             except ClearspanError as error:
                 answer.problems.append(str(error))
+        return gone
 
-    def _erase_from_segment(
-        self, segment: Segment, before_seq: int | None, erased: Erased, answer: Answer
-    ) -> None:
-        try:
-            data = segment.path.read_bytes()
-        except FileNotFoundError:
-            return  # settled meanwhile: it is in the files
-        except OSError as error:
-            raise ClearspanError(f"{segment.path}: {cause(error)}") from error
-        found = Segment(segment.path, segment.ordinal, segment.first_seq, segment.magic)
-        scan(found, data, before_seq)
-        batches = list(_batches(found, data, self._lake.source_id))
-        if not any(erased.touches(batch.table) for batch in batches):
-            return
-        numbered = zip((frame.seq for frame in found.frames), batches, strict=True)
-        with self._journal.holding(segment) as is_there:
-            if is_there:
-                _, rows = rewrite_segment(found, numbered, erased)
-                answer.segments_rewritten += 1
-                answer.journalled_spans += rows.before - rows.after
+
+def _erase_from_segment(
+    store: LiveStore, segment: Segment, before_seq: int | None, erased: Erased, answer: Answer
+) -> int:
+    """Rewrite a segment that holds what is to go; return how many rows went."""
+    try:
+        data = segment.path.read_bytes()
+    except FileNotFoundError:
+        return 0  # settled meanwhile: it is in the files
+    except OSError as error:
+        raise ClearspanError(f"{segment.path}: {cause(error)}") from error
+    found = Segment(
+        segment.path, segment.ordinal, segment.first_seq, segment.magic, schema=segment.schema
+    )
+    scan(found, data, before_seq)
+    batches = list(_batches(found, data, store.lake.source_id))
+    if not any(erased.touches(batch.table) for batch in batches):
+        return 0
+    numbered = zip((frame.seq for frame in found.frames), batches, strict=True)
+    with store.journal.holding(segment) as is_there:
+        if not is_there:
+            return 0
+        _, rows = rewrite_segment(found, numbered, erased)
+        answer.segments_rewritten += 1
+        return rows.before - rows.after
 
 
 def _read(request: Path) -> tuple[Erased, bool]:
@@ -249,11 +290,17 @@ def _read(request: Path) -> tuple[Erased, bool]:
     with pa.ipc.open_file(request.read_bytes()) as reader:
         keys = reader.read_all()
     options = keys.schema.metadata or {}
-    erased = Erased(keys.cast(KEY_SCHEMA), whole_traces=bool(options[_WHOLE]))
+    rows = align(keys, _REQUEST)
+    is_span = rows.column(s.TRACE_ID).is_valid()
+    erased = Erased(
+        rows.filter(is_span).select(KEY_SCHEMA.names),
+        whole_traces=bool(options[_WHOLE]),
+        records=rows.filter(pc.invert(is_span)).select(RECORD_SCHEMA.names),
+    )
     return erased, bool(options[_NO_GRACE])
 
 
-def _batches(segment: Segment, data: bytes, source_id: str) -> Iterator[SpanBatch]:
+def _batches(segment: Segment, data: bytes, source_id: str) -> Iterator[Batch]:
     view = memoryview(data)
     for frame in segment.frames:
         part = view[frame.offset : frame.offset + frame.size_bytes]
@@ -267,7 +314,10 @@ def _rewrite(files: LakeFiles, entry: FileEntry, erased: Erased, answer: Answer)
     rows = files.rewrite_file(entry, erased)
     answer.files_rewritten += 1
     answer.rows_that_stay += rows.after
+    gone = rows.before - rows.after
     if entry.table == SPANS:
-        answer.spans += rows.before - rows.after
+        answer.spans += gone
+    elif entry.table == LOGS:
+        answer.log_records += gone
     else:
-        answer.events += rows.before - rows.after
+        answer.events += gone

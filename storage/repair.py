@@ -14,12 +14,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from collector.model.errors import StartupError, UpkeepFailed
+from collector.model.signals import LOGS, TRACES
+from storage.data_directory import has_logs, log_data
 from storage.environment import Environment
 from storage.files import DirectoryLock, cause
 from storage.findings import Finding
 from storage.journal_check import JournalCheck, check_journal
 from storage.journal_recovery import recover
 from storage.lake_file_check import FileCheck, check_file
+from storage.lake_tables import TABLES_OF
 from storage.manifest import MANIFEST, Manifest
 from storage.manifest_check import read_manifests
 from storage.manifest_recovery import (
@@ -35,6 +38,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
     from collector.model.metric import Metric
+    from collector.model.signals import Signal
     from storage.manifest_text import FileEntry, ManifestState
 
 
@@ -55,6 +59,13 @@ class RepairReport:
     generation: int = 0
     files: int = 0
     rows: Counter[str] = field(default_factory=Counter)
+
+    def add_logs(self, logs: RepairReport) -> None:
+        """Add what was done for the log records beside the spans."""
+        self.actions += [replace(one, file=f"logs/{one.file}") for one in logs.actions]
+        self.left += [replace(one, file=f"logs/{one.file}") for one in logs.left]
+        self.files += logs.files
+        self.rows += logs.rows
 
     def did(self, file: str, what: str) -> None:
         """Add an action."""
@@ -98,15 +109,30 @@ def repair(
     """
     if not (data / "lake").is_dir():
         raise StartupError(f"there is no lake in the data directory {data}")
+    report = _repair(data, TRACES, on_progress, dry_run=dry_run)
+    if has_logs(data):
+        report.add_logs(_repair(log_data(data), LOGS, on_progress, dry_run=dry_run))
+    return report
+
+
+def _repair(
+    data: Path, signal: Signal, on_progress: Callable[[int, int], None], *, dry_run: bool
+) -> RepairReport:
+    """Repair what belongs to one signal."""
     owner = DirectoryLock(data)
     try:
-        journal = check_journal(data / "journal")
+        journal = check_journal(data / "journal", signal.batch.schema)
         if dry_run:
             with _links(data / "lake") as lake:
-                return _Repair(lake, journal, on_progress).run()
-        report = _Repair(data / "lake", journal, on_progress).run()
+                return _Repair(lake, signal, journal, on_progress).run()
+        report = _Repair(data / "lake", signal, journal, on_progress).run()
         if journal.damaged or journal.torn:
-            recover(data / "journal", data / "journal" / QUARANTINE, _NO_TELEMETRY)
+            recover(
+                data / "journal",
+                data / "journal" / QUARANTINE,
+                _NO_TELEMETRY,
+                signal.batch.schema,
+            )
     except OSError as error:
         raise UpkeepFailed(f"repair {error.filename or data}: {cause(error)}") from error
     else:
@@ -134,9 +160,14 @@ class _Repair:
     """One repair of a locked lake: read everything, then act."""
 
     def __init__(
-        self, lake: Path, journal: JournalCheck, on_progress: Callable[[int, int], None]
+        self,
+        lake: Path,
+        signal: Signal,
+        journal: JournalCheck,
+        on_progress: Callable[[int, int], None],
     ) -> None:
         self._lake = lake
+        self._tables = TABLES_OF[signal.batch]
         self._journal = journal
         self._on_progress = on_progress
         self._report = RepairReport()
@@ -241,7 +272,9 @@ class _Repair:
         if state is not None and not self._report.actions and self._corrected(state) == state:
             return state
         environment = Environment()
-        opened = open_manifest(self._lake, environment, _NO_TELEMETRY).manifest.state
+        opened = open_manifest(
+            self._lake, environment, _NO_TELEMETRY, tables=self._tables
+        ).manifest.state
         wanted = self._corrected(opened)
         self._describe(opened, wanted, is_rebuilt=state is None)
         if wanted == opened:

@@ -14,16 +14,18 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from collector.model.errors import ClearspanError, StartupError
-from collector.model.schema import EVENTS, SPAN_SCHEMA
+from collector.model.signals import LOGS as SIGNAL_OF_LOGS
+from collector.model.signals import TRACES
 from storage import environment as env
 from storage.compaction import DamagedInputError, pieces_of
+from storage.data_directory import has_logs, log_data
 from storage.environment import Environment
 from storage.file_rewriter import FileRewriter, Rows
 from storage.files import DirectoryLock, cause, list_directory, replace_file, sync_directory
-from storage.journal_frame import FrameError, decode, encode, fingerprint
+from storage.journal_frame import FrameError, decode, encode, fingerprint, kind_of
 from storage.journal_recovery import recover
 from storage.journal_segment import Segment, scan
-from storage.lake_tables import SPAN_EVENTS, SPANS, TABLES, events_of
+from storage.lake_tables import LOGS, SPANS, TABLES_OF, rows_of
 from storage.manifest import MANIFEST
 from storage.manifest_recovery import QUARANTINE, open_manifest
 from storage.parquet import UNREADABLE
@@ -34,7 +36,8 @@ if TYPE_CHECKING:
     from pathlib import Path
     from typing import Self
 
-    from collector.model.batch import SpanBatch
+    from collector.model.batch import Batch
+    from collector.model.signals import Signal
     from collector.model.telemetry import Telemetry
     from storage.layout import Layout
     from storage.manifest import Manifest
@@ -56,8 +59,18 @@ class Change(Protocol):
     def events(self, rows: pa.Table) -> pa.Table:
         """Return rows of the table ``span_events`` as they shall be."""
 
-    def batch(self, batch: SpanBatch) -> SpanBatch:
+    def logs(self, rows: pa.Table) -> pa.Table:
+        """Return rows of the table ``logs`` as they shall be."""
+
+    def batch(self, batch: Batch) -> Batch:
         """Return journalled rows as they shall be."""
+
+
+def rewritten(change: Change, table: str) -> Callable[[pa.Table], pa.Table]:
+    """Return what a change does to rows of a table."""
+    if table == LOGS:
+        return change.logs
+    return change.spans if table == SPANS else change.events
 
 
 class LakeFiles:
@@ -84,6 +97,11 @@ class LakeFiles:
         return sorted(files, key=lambda entry: (entry.min_start_us, entry.path))
 
     @property
+    def items_table(self) -> str:
+        """The table that has a row for each journalled row."""
+        return self._manifest.state.tables[0]
+
+    @property
     def layout(self) -> Layout:
         """The promoted columns of files that are written now: the lake's, as last configured."""
         return self._manifest.state.layout
@@ -92,7 +110,7 @@ class LakeFiles:
         """Return the lake's files, oldest first."""
         return {
             table: [self._lake / entry.path for entry in self.files if entry.table == table]
-            for table in TABLES
+            for table in self._manifest.state.tables
         }
 
     def relative(self, file: Path) -> str:
@@ -125,7 +143,7 @@ class LakeFiles:
 
         Raises ``ClearspanError`` naming the file; then it stays as it was.
         """
-        apply = change.spans if entry.table == SPANS else change.events
+        apply = rewritten(change, entry.table)
         rules = entry.rules if change.rules is None else change.rules
         with self._blaming(entry):
             return self._rewriter.rewrite(entry, apply, rules, _ROWS_AT_A_TIME)
@@ -149,8 +167,10 @@ class StoredData(LakeFiles):
         grace_s: float,
         telemetry: Telemetry,
         environment: Environment | None = None,
+        *,
+        signal: Signal = TRACES,
     ) -> None:
-        """Take the directory and recover what the last process left, as a start does.
+        """Take the directory of a signal and recover what the last process left, as a start does.
 
         ``grace_s`` is how long replaced files stay for queries that read them. Raises
         ``StartupError`` when there is no lake or it cannot be had, with the pid of its user.
@@ -161,9 +181,11 @@ class StoredData(LakeFiles):
             raise StartupError(f"there is no lake in {path.absolute()}")
         self._owner = DirectoryLock(path)
         try:
-            opened = open_manifest(lake, environment, telemetry)
+            opened = open_manifest(lake, environment, telemetry, tables=TABLES_OF[signal.batch])
             journal = path / "journal"
-            self._segments = recover(journal, journal / QUARANTINE, telemetry).segments
+            self._segments = recover(
+                journal, journal / QUARANTINE, telemetry, signal.batch.schema
+            ).segments
         except OSError as error:
             self._owner.close()
             raise StartupError(f"{path}: {cause(error)}") from error
@@ -199,7 +221,7 @@ class StoredData(LakeFiles):
         for path in self.quarantined:
             path.unlink()
 
-    def batches(self, segment: Segment) -> Iterator[tuple[int, SpanBatch]]:
+    def batches(self, segment: Segment) -> Iterator[tuple[int, Batch]]:
         """Yield number and rows of each of a segment's batches that are not settled.
 
         Raises ``ClearspanError`` naming the segment when it cannot be read.
@@ -225,8 +247,7 @@ class StoredData(LakeFiles):
         """Yield what the journal holds that is not settled, a batch as the lake would have it."""
         for segment in self._segments:
             for _, batch in self.batches(segment):
-                events, _ = events_of(batch.table)
-                yield {SPANS: batch.table.drop_columns([EVENTS]), SPAN_EVENTS: events}
+                yield rows_of(batch.table)
 
     def rewrite_segment(self, segment: Segment, change: Change) -> Rows:
         """Put the segment's changed, not yet settled batches in its place, in one step.
@@ -249,17 +270,31 @@ class StoredData(LakeFiles):
         return self._replaced.waiting
 
 
+@contextmanager
+def stored_signals(
+    path: Path, grace_s: float, telemetry: Telemetry
+) -> Iterator[tuple[StoredData, ...]]:
+    """Open the spans of a data directory, and its log records if it has any; raises as they do."""
+    with StoredData(path, grace_s, telemetry) as spans:
+        if not has_logs(path):
+            yield (spans,)
+            return
+        with StoredData(log_data(path), grace_s, telemetry, signal=SIGNAL_OF_LOGS) as logs:
+            yield (spans, logs)
+
+
 def rewrite_segment(
-    segment: Segment, batches: Iterable[tuple[int, SpanBatch]], change: Change
+    segment: Segment, batches: Iterable[tuple[int, Batch]], change: Change
 ) -> tuple[Segment, Rows]:
     """Put changed batches in the place of a segment's, in one step; return it as it is now.
 
     A batch of which nothing is left stays as an empty one: its number tells the next start that
     nothing is missing. Raises ``ClearspanError`` naming the segment; then it stays as it was.
     """
-    fresh = Segment(segment.path, segment.ordinal, segment.first_seq, segment.magic)
+    schema = kind_of(segment.schema).schema
+    fresh = Segment(segment.path, segment.ordinal, segment.first_seq, segment.magic, schema=schema)
     content: list[bytes | memoryview] = [fresh.header()]
-    known = fingerprint(SPAN_SCHEMA)
+    known = fingerprint(schema)
     before = after = 0
     for seq, batch in batches:
         changed = change.batch(batch)

@@ -7,7 +7,7 @@ manifest replaced it is no error: the newer manifest's files are read instead.
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import groupby
 from typing import TYPE_CHECKING, Final
 
@@ -15,11 +15,13 @@ import numpy as np
 import pyarrow.parquet as pq
 
 from collector.model.errors import StartupError
+from collector.model.signals import LOGS, TRACES
+from storage.data_directory import has_logs, log_data
 from storage.files import cause, list_directory
 from storage.findings import Finding
 from storage.journal_check import JournalCheck, check_journal
 from storage.lake_file_check import check_file
-from storage.lake_tables import SPANS, TABLES
+from storage.lake_tables import SPAN_EVENTS, SPANS, TABLES
 from storage.manifest import MANIFEST
 from storage.manifest_check import read_manifests
 from storage.manifest_recovery import QUARANTINE
@@ -32,9 +34,9 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from collector.model.signals import Signal
     from storage.findings import Level
     from storage.lake_file_check import FileCheck, Kind
-    from storage.layout import Layout
     from storage.manifest_text import FileEntry, ManifestState
 
 _WARNINGS: Final[frozenset[Kind]] = frozenset({"columns", "foreign"})
@@ -48,7 +50,10 @@ def _say_nothing(_done: int, _total: int) -> None:
 
 @dataclass(slots=True)
 class Report:
-    """What was read and what was found; ``rows`` by table, of files without an error."""
+    """What was read and what was found; ``rows`` by table, of files without an error.
+
+    ``logs`` is the report on the log records beside the spans, whose findings are here as well.
+    """
 
     generation: int = 0
     source_id: str = ""
@@ -59,6 +64,7 @@ class Report:
     unsummed: int = 0
     journal: JournalCheck = field(default_factory=JournalCheck)
     findings: list[Finding] = field(default_factory=list)
+    logs: Report | None = None
 
     @property
     def is_sound(self) -> bool:
@@ -80,9 +86,18 @@ def verify(data: Path, on_progress: Callable[[int, int], None] = _say_nothing) -
     ``on_progress`` is called with the bytes done and the bytes there are. Raises ``StartupError``
     when there is no such directory; everything else is a finding.
     """
-    lake = data / "lake"
     if not data.is_dir():
         raise StartupError(f"there is no data directory {data}")
+    report = _verify(data, TRACES, on_progress)
+    if has_logs(data):
+        report.logs = _verify(log_data(data), LOGS, on_progress)
+        report.findings += [replace(one, file=f"logs/{one.file}") for one in report.logs.findings]
+    return report
+
+
+def _verify(data: Path, signal: Signal, on_progress: Callable[[int, int], None]) -> Report:
+    """Read what belongs to one signal."""
+    lake = data / "lake"
     report = Report()
     on_disk = _parquet_files(lake)
     manifests = read_manifests(lake)
@@ -93,7 +108,7 @@ def verify(data: Path, on_progress: Callable[[int, int], None] = _say_nothing) -
             state = _Files(lake, report, on_progress).check(state)
             report.generation, report.source_id = state.generation, state.source_id
         _note_orphans(lake, on_disk, state, report)
-    _check_journal(data, state, report)
+    _check_journal(data, signal, state, report)
     _note_set_aside(lake, report)
     return report
 
@@ -111,7 +126,7 @@ class _Files:
 
     def check(self, state: ManifestState) -> ManifestState:
         """Return the state whose files were read."""
-        self._check_empty_files(state.layout)
+        self._check_empty_files(state)
         for number in range(_MOST_PASSES):
             gone = self._read(state, is_first=number == 0)
             if not gone:
@@ -139,7 +154,8 @@ class _Files:
             checks = [self._check_one(entry, state, total) for entry in entries]
             absent = [check.entry for check in checks if check.has("missing")]
             gone += absent
-            if is_first and not absent and all(not check.problems for check in checks):
+            is_whole = not absent and all(not check.problems for check in checks)
+            if SPAN_EVENTS in state.tables and is_first and is_whole:
                 self._match_events(hour, checks)
             for check in checks:
                 check.span_keys = np.empty(0, np.uint64)
@@ -196,19 +212,20 @@ class _Files:
             what = f"has no checksum of {report.unsummed:,} files; clearspan repair adds them"
             report.note("note", f"lake/{MANIFEST}", what)
 
-    def _check_empty_files(self, layout: Layout) -> None:
-        promoted = {t: {one.column for one in layout.of_table(t).columns} for t in TABLES}
-        known = {t: set(layout.of_table(t).arrow(t).names) for t in TABLES}
-        for table in TABLES:
+    def _check_empty_files(self, state: ManifestState) -> None:
+        for table in state.tables:
+            layout = state.layout.of_table(table)
+            promoted = {one.column for one in layout.columns}
+            known = set(layout.arrow(table).names)
             path = empty_path(table)
             try:
                 with pq.ParquetFile(self._lake / path) as file:
                     is_right = not file.metadata.num_rows
                     names = set(file.schema_arrow.names)
                     what = None if is_right else "holds rows"
-                    if is_right and names - known[table]:
+                    if is_right and names - known:
                         what = "has columns this version does not know"
-                    elif is_right and promoted[table] - names:
+                    elif is_right and promoted - names:
                         what = "lacks promoted columns; queries need them"
             except FileNotFoundError:
                 what = "is not there; queries need it"
@@ -245,8 +262,8 @@ def _note_orphans(
             report.note("note", f"lake/{path}", "is not in the manifest, so in no query")
 
 
-def _check_journal(data: Path, state: ManifestState | None, report: Report) -> None:
-    journal = report.journal = check_journal(data / "journal")
+def _check_journal(data: Path, signal: Signal, state: ManifestState | None, report: Report) -> None:
+    journal = report.journal = check_journal(data / "journal", signal.batch.schema)
     for name, what in journal.damaged:
         report.note("error", f"journal/{name}", what)
     for name, what in journal.torn:

@@ -21,16 +21,19 @@ from collector.model.errors import ClearspanError, ConfigError, DirectoryInUse, 
 from config.loader import load_settings
 from processors.redaction import tokens_of
 from storage.byte_search import search
+from storage.data_directory import has_logs, log_data
 from storage.erasure import Condition, affected, find
 from storage.files import cause
+from storage.lake_tables import LOGS, SPANS
 from storage.live_erasure import LiveData, read_answer
-from storage.rewrite import StoredData
+from storage.rewrite import stored_signals
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from config.settings import RedactionSettings
     from storage.erased import Erased
+    from storage.rewrite import StoredData
 
 _TRACE_ID: Final = re.compile(r"[0-9a-fA-F]{32}")
 # Searching is one pass over all bytes for each needle.
@@ -79,9 +82,12 @@ class _Receipt:
     begun: str
     spans: int = 0
     events: int = 0
+    log_records: int = 0
     traces: int = 0
     journalled_spans: int = 0
+    journalled_log_records: int = 0
     pending_spans: int = 0
+    pending_log_records: int = 0
     files_rewritten: int = 0
     segments_rewritten: int = 0
     rows_that_stay: int = 0
@@ -122,25 +128,28 @@ def erase(  # noqa: PLR0913 - the verb's options
     grace_s = 0.0 if no_grace else settings.exporters.lake.unlink_grace
     receipt = _Receipt(wanted.digest, _now())
     try:
-        with StoredData(path, grace_s, PrometheusTelemetry()) as stored:
-            erased = find(stored, condition)
+        with stored_signals(path, grace_s, PrometheusTelemetry()) as stores:
+            erased = find(stores, condition)
             if not yes:
-                return _foretell(erased, affected(stored, erased))
-            _rewrite(stored, erased, affected(stored, erased), receipt)
-            if delete_quarantined:
-                stored.delete_quarantined()
-            left = stored.unlink_replaced(wait_visibly)
-            receipt.problems += [f"{path} could not be deleted" for path in left]
-            receipt.still_found = len(find(stored, condition))
+                return _foretell(erased, _affected(stores, erased))
+            for stored in stores:
+                _rewrite(stored, erased, affected(stored, erased), receipt)
+                if delete_quarantined:
+                    stored.delete_quarantined()
+            for stored in stores:
+                left = stored.unlink_replaced(wait_visibly)
+                receipt.problems += [f"{path} could not be deleted" for path in left]
+            receipt.still_found = len(find(stores, condition))
     except DirectoryInUse as error:
         if delete_quarantined:
             raise StartupError(f"--delete-quarantined: {error}") from error
         live = LiveData(path)
-        erased = find(live, condition)
+        being_written = [live, LiveData(log_data(path))] if has_logs(path) else [live]
+        erased = find(being_written, condition)
         if not yes:
-            return _foretell(erased, affected(live, erased))
+            return _foretell(erased, _affected(being_written, erased))
         _ask(live, erased, error.pid, receipt, no_grace=no_grace)
-        receipt.still_found = len(find(live, condition))
+        receipt.still_found = len(find(being_written, condition))
     receipt.traces = len(erased.traces)
     _search(path, condition, erased, receipt)
     receipt.finished = _now()
@@ -179,7 +188,10 @@ def _rewrite(stored: StoredData, erased: Erased, rows: dict[str, int], receipt: 
             receipt.problems.append(str(error))
             continue
         receipt.segments_rewritten += 1
-        receipt.journalled_spans += counted.before - counted.after
+        if stored.items_table == LOGS:
+            receipt.journalled_log_records += counted.before - counted.after
+        else:
+            receipt.journalled_spans += counted.before - counted.after
     todo = [entry for entry in stored.files if entry.path in rows]
     total = sum(entry.rows for entry in todo)
     done = 0
@@ -197,10 +209,16 @@ def _rewrite(stored: StoredData, erased: Erased, rows: dict[str, int], receipt: 
                 receipt.problems.append(f"{entry.path}: {gone} rows went, not {rows[entry.path]}")
             receipt.files_rewritten += 1
             receipt.rows_that_stay += counted.after
-            if entry.table == "spans":
+            if entry.table == SPANS:
                 receipt.spans += gone
+            elif entry.table == LOGS:
+                receipt.log_records += gone
             else:
                 receipt.events += gone
+
+
+def _affected(stores: Sequence[StoredData | LiveData], erased: Erased) -> dict[str, int]:
+    return {path: rows for stored in stores for path, rows in affected(stored, erased).items()}
 
 
 def _search(directory: Path, condition: Condition, erased: Erased, receipt: _Receipt) -> None:

@@ -44,7 +44,7 @@ def is_otlp(data: bytes) -> bool:
     return data.lstrip()[:1] == b"{" and b'"resourceSpans"' in data[:4096]
 
 
-def redact_otlp(data: bytes, redaction: Processor) -> tuple[str, list[Change]]:
+def redact_otlp(data: bytes, redaction: Processor[SpanBatch]) -> tuple[str, list[Change]]:
     """Return the redacted request as OTLP/JSON, and what changed.
 
     Raises:

@@ -11,23 +11,25 @@ from collector.cli.progress import progress, wait_visibly
 from collector.logs import configure_logging
 from collector.metrics.telemetry import PrometheusTelemetry
 from collector.model import schema as s
-from collector.model.batch import SpanBatch
+from collector.model.batch import LogBatch, SpanBatch
 from collector.model.errors import ClearspanError, ConfigError
 from collector.redact_again import RedactAgain
 from config.loader import load_settings
 from processors.redaction import RedactionProcessor
 from storage.event_batches import from_batch, to_batch
-from storage.lake_tables import SPANS, SPANS_SCHEMA
-from storage.rewrite import StoredData
+from storage.lake_tables import SPANS_SCHEMA
+from storage.rewrite import rewritten, stored_signals
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     import pyarrow as pa
 
+    from collector.model.batch import BatchT
     from config.settings import ClearspanSettings
     from storage.journal_segment import Segment
     from storage.manifest_text import FileEntry
+    from storage.rewrite import StoredData
 
 
 class Redacted:
@@ -48,8 +50,12 @@ class Redacted:
         """Return redacted rows of ``span_events``."""
         return from_batch(self._again.batch(to_batch(rows)), rows)
 
-    def batch(self, batch: SpanBatch) -> SpanBatch:
-        """Return redacted spans with their events."""
+    def logs(self, rows: pa.Table) -> pa.Table:
+        """Return redacted rows of ``logs``."""
+        return self._again.batch(LogBatch(rows.combine_chunks())).table
+
+    def batch(self, batch: BatchT) -> BatchT:
+        """Return redacted rows of the journal."""
         return self._again.batch(batch)
 
 
@@ -82,12 +88,16 @@ def reredact(  # noqa: PLR0913 - the verb's options
     lake = settings.exporters.lake
     grace_s = 0.0 if no_grace else lake.unlink_grace
     again = RedactAgain(RedactionProcessor(settings.processors.redaction, PrometheusTelemetry()))
-    with StoredData(Path(lake.path), grace_s, PrometheusTelemetry()) as stored:
-        outcome = _rewrite(stored, again, dry_run=dry_run)
-        if delete_quarantined and not dry_run:
-            stored.delete_quarantined()
-        outcome.problems += [f"{path} is quarantined: not redacted" for path in stored.quarantined]
-        if not dry_run:
+    outcome = _Outcome()
+    with stored_signals(Path(lake.path), grace_s, PrometheusTelemetry()) as stores:
+        for stored in stores:
+            _rewrite(stored, again, outcome, dry_run=dry_run)
+            if delete_quarantined and not dry_run:
+                stored.delete_quarantined()
+            outcome.problems += [
+                f"{path} is quarantined: not redacted" for path in stored.quarantined
+            ]
+        for stored in () if dry_run else stores:
             left = stored.unlink_replaced(wait_visibly)
             outcome.problems += [f"{path} could not be deleted" for path in left]
     _report(outcome, again, dry_run=dry_run)
@@ -108,8 +118,7 @@ def _check(settings: ClearspanSettings) -> None:
         )
 
 
-def _rewrite(stored: StoredData, again: RedactAgain, *, dry_run: bool) -> _Outcome:
-    outcome = _Outcome()
+def _rewrite(stored: StoredData, again: RedactAgain, outcome: _Outcome, *, dry_run: bool) -> None:
     change = Redacted(again)
     todo = [entry for entry in stored.files if entry.rules != again.rules]
     total = sum(entry.rows for entry in todo)
@@ -140,12 +149,11 @@ def _rewrite(stored: StoredData, again: RedactAgain, *, dry_run: bool) -> _Outco
                     )
             except ClearspanError as error:
                 outcome.problems.append(str(error))
-    return outcome
 
 
 def _try_out(stored: StoredData, entry: FileEntry, change: Redacted) -> None:
     for piece in stored.pieces(entry):
-        (change.spans if entry.table == SPANS else change.events)(piece)
+        rewritten(change, entry.table)(piece)
 
 
 def _try_batches(stored: StoredData, segment: Segment, change: Redacted) -> int:
@@ -156,7 +164,7 @@ def _report(outcome: _Outcome, again: RedactAgain, *, dry_run: bool) -> None:
     for problem in outcome.problems:
         sys.stderr.write(f"clearspan: {problem}\n")
     verb = "would be" if dry_run else "were"
-    journal = f" and {outcome.journalled:,} journalled spans" if outcome.journalled else ""
+    journal = f" and {outcome.journalled:,} journalled rows" if outcome.journalled else ""
     sys.stdout.write(
         f"{outcome.files:,} files with {outcome.rows:,} rows{journal} {verb} rewritten; "
         f"{again.strings:,} strings {verb} cut in {again.rows:,} rows\n"

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from collector.model.errors import PermanentError
 
-_TakenT = TypeVar("_TakenT", bound=Batch, contravariant=True)
+_TakenT_contra = TypeVar("_TakenT_contra", bound=Batch, contravariant=True)
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,10 +111,10 @@ class Sink(Protocol[BatchT]):
         ...
 
 
-class Store(Protocol[_TakenT]):
+class Store(Protocol[_TakenT_contra]):
     """Where sampled rows end up."""
 
-    def append(self, batch: _TakenT, settled_through: int) -> None:
+    def append(self, batch: _TakenT_contra, settled_through: int) -> None:
         """Take kept rows for the next flush; never blocks on the disk.
 
         Every journalled batch with ``batch_seq <= settled_through`` is decided: its kept rows
@@ -127,10 +127,10 @@ class Store(Protocol[_TakenT]):
         ...
 
 
-class SignalObserver(Protocol[_TakenT]):
+class SignalObserver(Protocol[_TakenT_contra]):
     """Golden signals, taken of every accepted span before sampling."""
 
-    def observe(self, batch: _TakenT) -> None:
+    def observe(self, batch: _TakenT_contra) -> None:
         """Add the batch to the signals; keeps nothing of it."""
         ...
 

@@ -6,8 +6,8 @@ Conservation, at any moment and for the life of one process::
     received + replayed = stored + dropped(reason) + pending + refused(reason)
 
 The way of log records counts its own items (``log_telemetry``). Where both ways share a metric with
-a label ``processor``, ``stage`` or ``exporter``, the value ends in ``/logs`` there, as component ids
-of the Collector do.
+a label ``processor``, ``stage`` or ``exporter``, its value ends in ``/logs`` there, as component
+ids of the Collector do.
 """
 
 from __future__ import annotations

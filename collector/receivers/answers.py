@@ -16,6 +16,10 @@ from google.protobuf.any_pb2 import Any as AnyMessage
 from google.protobuf.duration_pb2 import Duration
 from google.rpc.error_details_pb2 import RetryInfo
 from google.rpc.status_pb2 import Status
+from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import (
+    ExportLogsPartialSuccess,
+    ExportLogsServiceResponse,
+)
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import (
     ExportTracePartialSuccess,
     ExportTraceServiceResponse,
@@ -24,6 +28,7 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import (
 from collector.model import errors
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from concurrent.futures import Future
 
     from collector.model.contracts import Intake, Outcome, Transport
@@ -95,17 +100,40 @@ def refusal(error: Exception) -> Refusal:
     return _INTERNAL
 
 
-def success(outcome: Outcome) -> bytes:
-    """Return the serialized ``ExportTraceServiceResponse``: empty when all was taken."""
-    if not outcome.rejected_spans and not outcome.message:
-        return b""
-    partial = ExportTracePartialSuccess(
-        rejected_spans=outcome.rejected_spans, error_message=outcome.message
-    )
+@dataclass(frozen=True, slots=True)
+class Service:
+    """What of OTLP differs by signal: the gRPC method, the HTTP path and the partial success."""
+
+    method: str
+    path: str
+    partial: Callable[[int, str], bytes]
+
+    def success(self, outcome: Outcome) -> bytes:
+        """Return the serialized response: empty when all was taken."""
+        if not outcome.rejected and not outcome.message:
+            return b""
+        return self.partial(outcome.rejected, outcome.message)
+
+
+def _partial_traces(rejected: int, message: str) -> bytes:
+    partial = ExportTracePartialSuccess(rejected_spans=rejected, error_message=message)
     return bytes(ExportTraceServiceResponse(partial_success=partial).SerializeToString())
 
 
-async def export(intake: Intake, payload: bytes, transport: Transport) -> bytes:
+def _partial_logs(rejected: int, message: str) -> bytes:
+    partial = ExportLogsPartialSuccess(rejected_log_records=rejected, error_message=message)
+    return bytes(ExportLogsServiceResponse(partial_success=partial).SerializeToString())
+
+
+TRACES: Final = Service(
+    "/opentelemetry.proto.collector.trace.v1.TraceService/Export", "/v1/traces", _partial_traces
+)
+LOGS: Final = Service(
+    "/opentelemetry.proto.collector.logs.v1.LogsService/Export", "/v1/logs", _partial_logs
+)
+
+
+async def export(service: Service, intake: Intake, payload: bytes, transport: Transport) -> bytes:
     """Hand the request over and wait for what becomes of it; return the serialized response.
 
     A cancelled caller abandons the future: unlike ``asyncio.wrap_future`` this never cancels it,
@@ -125,4 +153,4 @@ async def export(intake: Intake, payload: bytes, transport: Transport) -> bytes:
 
     future.add_done_callback(wake)
     await done.wait()
-    return success(future.result())
+    return service.success(future.result())

@@ -1,4 +1,4 @@
-"""OTLP/HTTP: ``POST /v1/traces`` as a bare ASGI app, read and unpacked up to its limit.
+"""OTLP/HTTP: ``POST /v1/traces`` and ``/v1/logs`` as a bare ASGI app, unpacked up to its limit.
 
 CPU of the server process for one request (100 spans in 58 kB, 512 spans in 303 kB; 1 / 16 clients
 at once): uvicorn with httptools 108 / 75 us and 200 / 217 us, with h11 183 / 125 and 275 / 300,
@@ -20,13 +20,15 @@ from collector.receivers.answers import NotReceived, Refusal, export, refusal
 from collector.receivers.compression import Body, GzipBody, PlainBody, too_large
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from starlette.types import Receive, Scope, Send
 
     from collector.model.contracts import Intake
     from collector.model.telemetry import Telemetry
+    from collector.receivers.answers import Service
 
 RECEIVER: Final = "otlp_http"
-PATH: Final = "/v1/traces"
 PROTOBUF: Final = b"application/x-protobuf"
 _TEXT: Final = b"text/plain; charset=utf-8"
 # Requests of the largest size that may be half received at once.
@@ -38,9 +40,11 @@ _log = structlog.get_logger("clearspan")
 class OtlpHttp:
     """The ASGI app of the receiver."""
 
-    def __init__(self, intake: Intake, telemetry: Telemetry, most_bytes: int) -> None:
+    def __init__(
+        self, intakes: Mapping[Service, Intake], telemetry: Telemetry, most_bytes: int
+    ) -> None:
         """Take bodies of up to ``most_bytes`` after decompression."""
-        self._intake = intake
+        self._services = {service.path: (service, intake) for service, intake in intakes.items()}
         self._telemetry = telemetry
         self._most_bytes = most_bytes
         self._room_bytes = most_bytes * _MOST_RECEIVING
@@ -56,7 +60,8 @@ class OtlpHttp:
             body = self._admit(scope, headers)
             payload = await self._read(body, receive)
             del body
-            answer = await export(self._intake, payload, "http")
+            service, intake = self._services[scope["path"]]
+            answer = await export(service, intake, payload, "http")
         except (_Disconnected, asyncio.CancelledError):
             return  # hung up on, by the client or at the end of the grace: nobody is there
         except Exception as error:  # noqa: BLE001 - the process's edge
@@ -70,7 +75,7 @@ class OtlpHttp:
 
     def _admit(self, scope: Scope, headers: dict[bytes, bytes]) -> Body:
         """Judge by the head and return an empty body to fill."""
-        if scope["path"] != PATH:
+        if scope["path"] not in self._services:
             raise _refused("not_found", "no such path", grpc.StatusCode.UNIMPLEMENTED, 404)
         if scope["method"] != "POST":
             raise _refused("method", "only POST is allowed", grpc.StatusCode.UNIMPLEMENTED, 405)

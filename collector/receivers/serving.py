@@ -13,13 +13,14 @@ from collector.receivers.timeouts import Timeouts
 from config.types import split_endpoint
 
 if TYPE_CHECKING:
-    from collections.abc import Coroutine, Sequence
+    from collections.abc import Coroutine, Mapping, Sequence
 
     import grpc.aio
     from starlette.types import ASGIApp
 
     from collector.model.contracts import Intake
     from collector.model.telemetry import Telemetry
+    from collector.receivers.answers import Service
     from config.settings import OtlpProtocols
 
 App = tuple[str, str, "ASGIApp"]
@@ -41,15 +42,18 @@ class Listeners:
     def __init__(
         self,
         protocols: OtlpProtocols,
-        intake: Intake,
+        intakes: Mapping[Service, Intake],
         telemetry: Telemetry,
         *,
         apps: Sequence[App] = (),
         timeouts: Timeouts | None = None,
     ) -> None:
-        """Nothing listens yet; ``apps`` are further ASGI apps as (name, endpoint, app)."""
+        """Nothing listens yet; each service that has an intake will be served.
+
+        ``apps`` are further ASGI apps as (name, endpoint, app).
+        """
         self._protocols = protocols
-        self._intake = intake
+        self._intakes = intakes
         self._telemetry = telemetry
         self._apps = tuple(apps)
         self._timeouts = timeouts or Timeouts()
@@ -104,7 +108,9 @@ class Listeners:
             )
         if self._protocols.http is not None:
             http = self._protocols.http
-            receiver = otlp_http.OtlpHttp(self._intake, self._telemetry, http.max_request_body_size)
+            receiver = otlp_http.OtlpHttp(
+                self._intakes, self._telemetry, http.max_request_body_size
+            )
             listener = HttpListener(receiver, self._timeouts, receiver.count)
             self._running.otlp.append(listener)
             bound = bind(otlp_http.RECEIVER, http.endpoint)
@@ -114,7 +120,7 @@ class Listeners:
     async def _start_grpc(self, endpoint: str, most_bytes: int) -> str:
         # gRPC does not say why it cannot bind; a plain socket does.
         bind(otlp_grpc.RECEIVER, endpoint).close()
-        server = otlp_grpc.make_server(self._intake, self._telemetry, most_bytes, self._timeouts)
+        server = otlp_grpc.make_server(self._intakes, self._telemetry, most_bytes, self._timeouts)
         try:
             port = server.add_insecure_port(endpoint)
         except RuntimeError as error:

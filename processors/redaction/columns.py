@@ -120,17 +120,19 @@ class BatchRedaction:
             for one, number in numbers.items():
                 special[one] = places[numbered[places] == number]
         body = Body.of(batch, value_side)
-        for key_class, positions in body.classes(self._redactor.keys) if body else ():
+        for key_class, positions in () if body is None else body.classes(self._redactor.keys):
             known = special.get(key_class)
             special[key_class] = positions if known is None else np.union1d(known, positions)
         binary = _both(
-            _tagged_positions(key_side, found, _BYTES_TAGS), body and body.tagged(_BYTES_TAGS)
+            _tagged_positions(key_side, found, _BYTES_TAGS),
+            None if body is None else body.tagged(_BYTES_TAGS),
         )
         if binary is not None:
             _mark_binary(special, binary)
         if self._redactor.strings_only:
             scalar = _both(
-                _tagged_positions(key_side, found, _SCALAR_TAGS), body and body.tagged(_SCALAR_TAGS)
+                _tagged_positions(key_side, found, _SCALAR_TAGS),
+                None if body is None else body.tagged(_SCALAR_TAGS),
             )
             if scalar is not None:
                 _mark_ignored(special, scalar)

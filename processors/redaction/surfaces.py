@@ -131,8 +131,7 @@ class _Plan:
 
 
 @cache
-def _plan(kind: type[Batch]) -> _Plan:
-    schema = kind.schema
+def _plan(schema: pa.Schema) -> _Plan:
     ids = {field.name for field in schema if pa.types.is_binary(field.type)}
     nested = [f for f in schema if pa.types.is_list(f.type) or pa.types.is_map(f.type)]
     return _Plan(
@@ -158,7 +157,7 @@ class Surfaces:
     def of(batch: Batch) -> Surfaces:
         """Collect them; arrays that share buffers with other data are copied first."""
         found = Surfaces({}, [], [], [])
-        plan = _plan(type(batch))
+        plan = _plan(batch.schema)
         batches = batch.table.combine_chunks().to_batches()
         arrays = batches[0].columns if batches else []
         for name, column in zip(plan.names, arrays, strict=False):

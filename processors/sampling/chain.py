@@ -58,7 +58,9 @@ class SamplerChain:
             dropped.update(sampled.dropped)
         return Sampled(batch, dropped)
 
-    def _settle(self, ask: Callable[[Sampler[SpanBatch]], Sampled[SpanBatch]]) -> Sampled[SpanBatch]:
+    def _settle(
+        self, ask: Callable[[Sampler[SpanBatch]], Sampled[SpanBatch]]
+    ) -> Sampled[SpanBatch]:
         kept: list[SpanBatch] = []
         dropped: Counter[str] = Counter()
         for position, sampler in enumerate(self._samplers, start=1):

@@ -40,7 +40,7 @@ def main(arguments: list[str]) -> None:
     payloads = _payloads(options.profile, options.spans)
     with tempfile.TemporaryDirectory(prefix="clearspan-profile-") as directory:
         sidecar = Sidecar(load_settings([], [f"exporters.lake.path={directory}/data"], os.environ))
-        sidecar._lake.start()
+        sidecar._traces.storage.lake.start()
         _work(sidecar, payloads, _WARM_UP)
         wall, thread, process = time.perf_counter(), time.thread_time(), time.process_time()
         _work(sidecar, payloads, options.batches)
@@ -54,8 +54,7 @@ def main(arguments: list[str]) -> None:
         profiler = cProfile.Profile()
         profiler.runcall(_work, sidecar, payloads, options.batches)
         pstats.Stats(profiler).sort_stats(options.sort).print_stats(_TOP)
-        sidecar._lake.close()
-        sidecar._journal.close()
+        sidecar._traces.close()
 
 
 def _payloads(profile: str, spans: int) -> Iterator[bytes]:
@@ -64,7 +63,7 @@ def _payloads(profile: str, spans: int) -> Iterator[bytes]:
 
 
 def _work(sidecar: Sidecar, payloads: Iterator[bytes], batches: int) -> None:
-    pipeline = sidecar._pipeline
+    pipeline = sidecar._traces.pipeline
     for payload in itertools.islice(payloads, batches):
         answer = pipeline._intake.put(payload, "grpc")
         pipeline._work(pipeline._intake.take(timeout_s=1.0))

@@ -193,7 +193,7 @@ class ShopSpans:
         self._rng = np.random.default_rng(seed)
         self._source_id = source_id
         self._seq = 0
-        self._promoter = Promoter()
+        self._promoter = Promoter(SpanBatch)
         flat = [pair for operation in _OPERATIONS for pair in operation.attributes]
         self._keys = pa.array([key for key, _ in flat], pa.string())
         self._values = [value for _, value in flat]

@@ -63,7 +63,7 @@ def test_what_is_stored_follows_stricter_rules(sidecar: Callable[..., Sidecar]) 
     assert {name for name, data in contents(lax).items() if files.get(name) != data} <= STATE
     done = strict("reredact", "--no-grace")
     assert (done.returncode, done.stderr) == (0, "")
-    assert "2 journalled spans were rewritten" in done.stdout
+    assert "2 journalled rows were rewritten" in done.stdout
     assert find(canary.marker, lax.data_dir, {}) == []
     assert lax.query(FACTS) == before
     again = strict("reredact", "--no-grace")

@@ -11,7 +11,7 @@ import pytest
 from collector.health import health_app
 from collector.receivers.serving import Listeners
 from config.settings import OtlpProtocols
-from tests.receivers.fakes import FakeIntake, FakeTelemetry
+from tests.receivers.fakes import FakeTelemetry
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -37,7 +37,7 @@ def process() -> Iterator[Process]:
     app = health_app(is_alive=lambda: process.alive, states=lambda: process.states)
     listeners = Listeners(
         OtlpProtocols(grpc=None, http=None),
-        FakeIntake(),
+        {},
         FakeTelemetry(),
         apps=[("health", "127.0.0.1:0", app)],
     )

@@ -6,6 +6,7 @@ import pytest
 from opentelemetry.proto.common.v1.common_pb2 import AnyValue, ArrayValue, KeyValue
 from opentelemetry.proto.trace.v1.trace_pb2 import Span
 
+from collector.model.batch import SpanBatch
 from collector.model.errors import InvalidPayload
 from collector.otlp.decode import Decoder
 from collector.otlp.promotion import Promoter
@@ -157,7 +158,7 @@ def test_promoted_columns_repeat_attributes_in_order_of_trust() -> None:
         plain_span(2, attributes=[attribute("gen_ai.usage.input_tokens", string_value="<X>")]),
         Span(trace_id=b"\x09" * 16, span_id=b"\x09" * 8),
     ]
-    batch = Promoter().process(DECODER.decode([small_request(*spans)]).batch)
+    batch = Promoter(SpanBatch).process(DECODER.decode([small_request(*spans)]).batch)
     table = batch.table
     assert table["http_response_status_code"].to_pylist() == [200, None, None]
     assert table["gen_ai_provider_name"].to_pylist() == ["openai", None, None]

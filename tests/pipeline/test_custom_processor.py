@@ -6,19 +6,16 @@ import re
 import sys
 from pathlib import Path
 from types import ModuleType
-from typing import TYPE_CHECKING
 
 import pytest
 
+from collector.model.batch import SpanBatch
 from collector.model.errors import ConfigError
 from collector.otlp.decode import Decoder
 from collector.otlp.promotion import Promoter
 from config.settings import OtlpLimits
 from processors.registry import load_custom
 from tests.otlp.messages import attribute, plain_span, small_request
-
-if TYPE_CHECKING:
-    from collector.model.batch import SpanBatch
 
 DOCS = Path(__file__).parents[2] / "docs" / "processors.md"
 
@@ -41,7 +38,7 @@ def batch_with_routes(*routes: str) -> SpanBatch:
         )
         for number, route in enumerate(routes, 1)
     ]
-    return Promoter().process(
+    return Promoter(SpanBatch).process(
         Decoder(OtlpLimits(), lambda: 0).decode([small_request(*spans)]).batch,
     )
 

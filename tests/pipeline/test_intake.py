@@ -6,7 +6,7 @@ import threading
 
 import pytest
 
-from collector.intake import IntakeQueue
+from collector.intake import IntakeQueue, Room
 from collector.model.contracts import Outcome
 from collector.model.errors import Overloaded, ShuttingDown, StorageUnavailable
 from config.settings import BatchingSettings
@@ -27,7 +27,7 @@ class Clock:
 def queue(capacity: int = 1000, clock: Clock | None = None, **batching: object) -> IntakeQueue:
     """Make a queue whose time stands still."""
     settings = BatchingSettings(**{"max_wait": 0, **batching})
-    return IntakeQueue(capacity, settings, clock or Clock())
+    return IntakeQueue(Room(capacity), settings, clock or Clock())
 
 
 def test_bytes_in_flight_are_bounded_until_answered() -> None:

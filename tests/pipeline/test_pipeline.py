@@ -8,7 +8,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from collector.intake import IntakeQueue
+from collector.intake import IntakeQueue, Room
 from collector.metrics.telemetry import PrometheusTelemetry
 from collector.model import telemetry as t
 from collector.model.batch import keep_all
@@ -134,7 +134,7 @@ class Rig:
             sampler=recorder,
             store=recorder,
         )
-        intake = IntakeQueue(1 << 20, BatchingSettings())
+        intake = IntakeQueue(Room(1 << 20), BatchingSettings())
         self.pipeline = Pipeline(parts, intake, self.telemetry)
         recorder.count_pending = lambda: self.pipeline.pending_rows
 

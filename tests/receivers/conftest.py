@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from collector.receivers.answers import TRACES
 from collector.receivers.serving import Listeners
 from collector.receivers.timeouts import Timeouts
 from config.settings import GrpcSettings, HttpSettings, OtlpProtocols
@@ -47,7 +48,8 @@ class Served:
 def start(timeouts: Timeouts | None = None, limit: int = LIMIT) -> Served:
     """Start listeners on free ports."""
     intake, telemetry = FakeIntake(), FakeTelemetry()
-    listeners = Listeners(free_protocols(limit), intake, telemetry, timeouts=timeouts)
+    intakes = {TRACES: intake}
+    listeners = Listeners(free_protocols(limit), intakes, telemetry, timeouts=timeouts)
     listening = listeners.start()
     return Served(listeners, listening["otlp_grpc"], listening["otlp_http"], intake, telemetry)
 

@@ -12,6 +12,7 @@ import httpx
 import pytest
 
 from collector.model.errors import StartupError
+from collector.receivers.answers import TRACES
 from collector.receivers.serving import Listeners
 from config.settings import GrpcSettings, HttpSettings, OtlpProtocols
 from tests.receivers.conftest import FREE, free_protocols, start
@@ -36,7 +37,7 @@ async def hello(scope: Scope, receive: Receive, send: Send) -> None:
 def listeners(protocols: OtlpProtocols, *apps: tuple[str, str]) -> Listeners:
     """Make listeners with ``hello`` as every app."""
     with_app = [(name, endpoint, hello) for name, endpoint in apps]
-    return Listeners(protocols, FakeIntake(), FakeTelemetry(), apps=with_app)
+    return Listeners(protocols, {TRACES: FakeIntake()}, FakeTelemetry(), apps=with_app)
 
 
 @pytest.fixture

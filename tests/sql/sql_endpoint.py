@@ -18,7 +18,6 @@ from collector.remote_sql import sql_app
 from config.extensions import SqlSettings
 from config.settings import OtlpProtocols
 from storage.query_processes import QueryProcesses
-from tests.receivers.fakes import FakeIntake
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -80,7 +79,7 @@ def serve(data: Path, **settings: Any) -> Iterator[SqlEndpoint]:
     queries = QueryProcesses(sql, data)
     listeners = Listeners(
         OtlpProtocols(grpc=None, http=None),
-        FakeIntake(),
+        {},
         telemetry,
         apps=[("sql", sql.endpoint, sql_app(sql, queries, telemetry))],
     )

@@ -319,7 +319,7 @@ def test_erasure_asks_and_rewrites_them(tmp_path: Path) -> None:
     store.journal.write(batch_with(spans, seed=2))
     store.abandon()
     with StoredData(data, 0.0, RecordingTelemetry()) as stored:
-        erased = find(stored, Condition(where="tenant = 't1'"))
+        erased = find([stored], Condition(where="tenant = 't1'"))
         assert len(erased) == 15
         for segment in stored.segments:
             stored.rewrite_segment(segment, erased)

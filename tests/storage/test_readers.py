@@ -52,7 +52,7 @@ def live(path: Path, first_seed: int) -> None:
 def erase(path: Path) -> int:
     """Erase half of the spans; return how many these were."""
     with StoredData(path, GRACE_S, RecordingTelemetry()) as stored:
-        erased = find(stored, Condition(where=ERASED))
+        erased = find([stored], Condition(where=ERASED))
         for segment in stored.segments:
             stored.rewrite_segment(segment, erased)
         for entry in stored.files:

@@ -1,0 +1,26 @@
+"""Where the signals of one data directory lie.
+
+Spans have ``journal/`` and ``lake/`` in it; log records have both below ``logs/``, which is a data
+directory itself. One that was written before there were log records has no ``logs/``.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+LAKE: Final = "lake"
+JOURNAL: Final = "journal"
+_LOGS: Final = "logs"
+
+
+def log_data(data: Path) -> Path:
+    """Return the data directory of the log records beside those spans."""
+    return data / _LOGS
+
+
+def has_logs(data: Path) -> bool:
+    """Tell whether log records were ever taken here."""
+    return (log_data(data) / LAKE).is_dir()

@@ -18,7 +18,7 @@ from collector.model.errors import QueryError, QueryOverLimit, QueryTimeout
 from storage.sql import connect, refresh
 from storage.sql_files import quote
 from storage.sql_guard import guarded_statement
-from storage.sql_lakes import find_lakes
+from storage.sql_lakes import find_lakes, log_lake_of
 from storage.sql_output import Result
 
 if TYPE_CHECKING:
@@ -49,6 +49,7 @@ class QuerySession:
         Raises QueryError when it cannot be read.
         """
         self._lakes = find_lakes(data)
+        self._places = (*self._lakes, *filter(None, map(log_lake_of, self._lakes)))
         self._most_rows = max_result_rows
         self._most_bytes = max_result_bytes
         self._timeout_s = timeout
@@ -59,7 +60,7 @@ class QuerySession:
             f"SET memory_limit = '{memory_limit} bytes'",
             f"SET threads = {threads}",
             f"SET max_execution_time = {max(1, round(timeout * 1000))}",
-            f"SET allowed_directories = [{', '.join(quote(f'{one}/') for one in self._lakes)}]",
+            f"SET allowed_directories = [{', '.join(quote(f'{one}/') for one in self._places)}]",
             "SET enable_external_access = false",
             "SET lock_configuration = true",
         ):
@@ -131,7 +132,7 @@ class QuerySession:
 
     def _without_paths(self, message: str) -> str:
         """Return DuckDB's words without where on this machine the lake is."""
-        for lake in self._lakes:
+        for lake in self._places:
             message = message.replace(f"{lake}/", "").replace(lake, "the lake")
         return message
 

@@ -14,7 +14,7 @@ import duckdb
 
 from collector.model.errors import QueryError
 from storage.sql_files import look_at_files, read_promoted
-from storage.sql_lakes import find_lakes, is_remote, load_remote_access
+from storage.sql_lakes import find_lakes, find_log_lakes, is_remote, load_remote_access
 from storage.sql_output import Result
 from storage.sql_views import MACROS, VIEWS, view_statements
 
@@ -145,7 +145,8 @@ def _open(connection: duckdb.DuckDBPyConnection, lakes: Sequence[str]) -> LakeFi
     Raises QueryError that names the lake that prevents it.
     """
     try:
-        files = read_promoted(connection, lakes)
+        log_lakes = find_log_lakes(connection, lakes)
+        files = replace(read_promoted(connection, lakes), log_lakes=log_lakes)
         connection.execute(files.refresh_statement(lakes))
         files = look_at_files(connection, files)
         for statement in view_statements(files):

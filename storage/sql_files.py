@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
 
 from collector.model import schema as s
-from storage.lake_tables import SPAN_EVENTS, SPANS, SPANS_SCHEMA
+from storage.lake_tables import LOGS, SPAN_EVENTS, SPANS, SPANS_SCHEMA
 from storage.layout import Layout, PromotedColumn
 from storage.manifest import MANIFEST
 
@@ -27,24 +27,20 @@ _VARIABLE: Final = "clearspan"
 _TABLES: Final = (SPANS, SPAN_EVENTS)
 # An aggregate that needs no column reads the first one: the smallest.
 _COLUMNS: Final = (s.IS_ROOT, *(name for name in SPANS_SCHEMA.names if name != s.IS_ROOT))
-# columns are named, so nothing is inferred from what a manifest happens to hold
-_MANIFEST_COLUMNS: Final = (
-    f"{SPANS}: 'VARCHAR[]', {SPAN_EVENTS}: 'VARCHAR[]',"
-    f" layout: 'STRUCT({SPANS} VARCHAR, {SPAN_EVENTS} VARCHAR)',"
-    " files: 'STRUCT(path VARCHAR, layout VARCHAR)[]'"
-)
 
 
 @dataclass(frozen=True, slots=True)
 class LakeFiles:
     """The files of lakes as SQL sees them.
 
-    ``promoted`` are the columns that the views show beside the schema's own. ``uniform`` are the
+    ``log_lakes`` are the lakes of log records beside them. ``promoted`` are the columns that the
+    views show beside the schema's own. ``uniform`` are the
     tables of which all files are of today's layout; ``is_stored`` tells whether any of ``spans``
     is. What is not known is never wrong: it is read in the way that suits all files.
     """
 
     promoted: tuple[PromotedColumn, ...] = ()
+    log_lakes: tuple[str, ...] = ()
     uniform: frozenset[str] = frozenset()
     is_stored: bool = False
 
@@ -55,22 +51,30 @@ class LakeFiles:
 
     def refresh_statement(self, lakes: Sequence[str]) -> str:
         """Return the statement that reads the manifests of lakes (absolute paths, URLs) now."""
-        manifests = "\n  UNION ALL ".join(_manifest(lake, _MANIFEST_COLUMNS) for lake in lakes)
-        # unnest and list rather than a lambda, whose syntax differs between DuckDB versions
-        lists = {
-            table: f"SELECT list(lake || f) FROM (SELECT lake, unnest({table}) AS f FROM m)"
-            for table in _TABLES
-        }
-        for table in _TABLES:
+        manifests = {"m": _manifests(lakes, _TABLES)}
+        if self.log_lakes:
+            manifests["l"] = _manifests(self.log_lakes, (LOGS,))
+        lists: dict[str, str] = {}
+        for table in self._tables:
+            of = "l" if table == LOGS else "m"
+            # unnest and list rather than a lambda, whose syntax differs between DuckDB versions
+            lists[table] = (
+                f"SELECT list(lake || f) FROM (SELECT lake, unnest({table}) AS f FROM {of})"
+            )
             today = f"'{Layout.of_today(table, self.promoted).id}'"
             lists[f"{table}_today"] = _listed(
-                table, f"WHERE layout.{table} = {today}", f"f.layout = {today}"
+                of, table, f"WHERE layout.{table} = {today}", f"f.layout = {today}"
             )
             if self.promoted and table == SPANS:
-                lists["spans_before"] = _listed(table, "", f"f.layout IS DISTINCT FROM {today}")
+                lists["spans_before"] = _listed(of, table, "", f"f.layout IS DISTINCT FROM {today}")
+        ctes = ",\n  ".join(f"{name} AS ({query})" for name, query in manifests.items())
         packed = ",\n".join(f"  {name} := ({query})" for name, query in lists.items())
-        query = f"WITH m AS ({manifests})\n  SELECT struct_pack(\n{packed})"
-        return f"SET VARIABLE {_VARIABLE} = (\n  {query})"
+        return f"SET VARIABLE {_VARIABLE} = (\n  WITH {ctes}\n  SELECT struct_pack(\n{packed}))"
+
+    @property
+    def _tables(self) -> tuple[str, ...]:
+        """The tables that there are files of."""
+        return (*_TABLES, LOGS) if self.log_lakes else _TABLES
 
     def table(self, table: str) -> str:
         """Return the table expression of all rows of a table, without promoted columns."""
@@ -118,9 +122,10 @@ def read_promoted(connection: duckdb.DuckDBPyConnection, lakes: Sequence[str]) -
 def look_at_files(connection: duckdb.DuckDBPyConnection, files: LakeFiles) -> LakeFiles:
     """Return the same with what the connection's variable lists now; raises duckdb.Error."""
     listed = f"getvariable('{_VARIABLE}')"
-    counts = ", ".join(f"len({listed}.{table}), len({listed}.{table}_today)" for table in _TABLES)
+    tables = files._tables  # noqa: SLF001 - of this module
+    counts = ", ".join(f"len({listed}.{table}), len({listed}.{table}_today)" for table in tables)
     (found,) = connection.sql(f"SELECT {counts}").fetchall()
-    pairs = zip(_TABLES, found[::2], found[1::2], strict=True)
+    pairs = zip(tables, found[::2], found[1::2], strict=True)
     uniform = frozenset(table for table, all_files, today in pairs if all_files == today)
     return replace(files, uniform=uniform, is_stored=bool(found[1]))
 
@@ -128,6 +133,16 @@ def look_at_files(connection: duckdb.DuckDBPyConnection, files: LakeFiles) -> La
 def quote(text: str) -> str:
     """Return the text as an SQL string literal."""
     return "'" + text.replace("'", "''") + "'"
+
+
+def _manifests(lakes: Sequence[str], tables: Sequence[str]) -> str:
+    # columns are named, so nothing is inferred from what a manifest happens to hold
+    lists = ", ".join(f"{table}: 'VARCHAR[]'" for table in tables)
+    layouts = ", ".join(f"{table} VARCHAR" for table in tables)
+    columns = (
+        f"{lists}, layout: 'STRUCT({layouts})', files: 'STRUCT(path VARCHAR, layout VARCHAR)[]'"
+    )
+    return "\n  UNION ALL ".join(_manifest(lake, columns) for lake in lakes)
 
 
 def _manifest(lake: str, columns: str) -> str:
@@ -140,11 +155,11 @@ def _manifest(lake: str, columns: str) -> str:
     )
 
 
-def _listed(table: str, empty: str, condition: str) -> str:
+def _listed(of: str, table: str, empty: str, condition: str) -> str:
     """Return the query for the files without rows and those that fit a condition."""
     return (
-        f"SELECT list(path) FROM (SELECT lake || {table}[1] AS path FROM m {empty}"
-        f" UNION ALL SELECT lake || f.path FROM (SELECT lake, unnest(files) AS f FROM m)"
+        f"SELECT list(path) FROM (SELECT lake || {table}[1] AS path FROM {of} {empty}"
+        f" UNION ALL SELECT lake || f.path FROM (SELECT lake, unnest(files) AS f FROM {of})"
         f" WHERE {condition} AND starts_with(f.path, '{table}/'))"
     )
 

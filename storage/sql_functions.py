@@ -93,7 +93,7 @@ _WINDOWS: Final = """
 """
 
 TABLE_FUNCTIONS: Final = frozenset(
-    {"trace", "trace_events", "range", "generate_series", "unnest", "json_each"}
+    {"trace", "trace_events", "trace_logs", "range", "generate_series", "unnest", "json_each"}
 )
 FUNCTIONS: Final = frozenset(
     {

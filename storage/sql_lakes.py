@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 import duckdb
 
 from collector.model.errors import QueryError
-from storage.lake_tables import SPAN_EVENTS, SPANS
+from storage.lake_tables import LOGS, SPAN_EVENTS, SPANS
 from storage.manifest import MANIFEST
 from storage.manifest_text import FORMAT_VERSION, READABLE_VERSIONS
 from storage.sql_files import quote
@@ -47,6 +47,33 @@ def find_lakes(data: DataSource) -> tuple[str, ...]:
 def is_remote(lake: str) -> bool:
     """Return whether a lake is not in the file system."""
     return lake.startswith(_REMOTE)
+
+
+def log_lake_of(lake: str) -> str:
+    """Return where the log records beside a lake of spans are, if there are any.
+
+    Nowhere, which is an empty text, when the lake stands alone rather than in a data directory.
+    """
+    data, _, name = lake.rpartition("/")
+    return f"{data}/{LOGS}/{_LAKE}" if name == _LAKE else ""
+
+
+def find_log_lakes(connection: duckdb.DuckDBPyConnection, lakes: Sequence[str]) -> tuple[str, ...]:
+    """Return the lakes of log records that there are beside lakes of ``find_lakes``.
+
+    Raises duckdb.Error when a remote place cannot be looked at.
+    """
+    return tuple(
+        place for place in filter(None, map(log_lake_of, lakes)) if _is_lake(connection, place)
+    )
+
+
+def _is_lake(connection: duckdb.DuckDBPyConnection, place: str) -> bool:
+    if not is_remote(place):
+        return Path(place, MANIFEST).exists()
+    # without a pattern glob() returns what it is given
+    pattern = quote(f"{glob.escape(place)}/{MANIFEST[:-1]}[{MANIFEST[-1]}]")
+    return bool(connection.sql(f"SELECT file FROM glob({pattern})").fetchall())
 
 
 def load_remote_access(connection: duckdb.DuckDBPyConnection) -> None:
@@ -90,7 +117,8 @@ def _lake(data: Path) -> Path:
         ) from error
     except OSError as error:
         raise QueryError(f"{path} cannot be read: {error.strerror}") from error
-    _check_manifest(content, str(path))
+    if _check_manifest(content, str(path)) != SPANS:
+        raise QueryError(f"{lake} holds the log records of {lake.parent.parent}: name that")
     return lake
 
 
@@ -111,11 +139,12 @@ def _remote_lakes(url: str) -> Iterator[str]:
     if not manifests:
         raise QueryError(f"there is no lake at {url}: {reasons[0] if reasons else 'no manifest'}")
     for name, content in manifests:  # over lakes
-        _check_manifest(content, name)
-        yield name.removesuffix(f"/{MANIFEST}")
+        if _check_manifest(content, name) == SPANS:
+            yield name.removesuffix(f"/{MANIFEST}")
 
 
-def _check_manifest(content: bytes | str, where: str) -> None:
+def _check_manifest(content: bytes | str, where: str) -> str:
+    """Return which lake it is of by its first table; a pattern finds those of log records too."""
     try:
         manifest: Any = json.loads(content)
     except ValueError as error:
@@ -128,5 +157,7 @@ def _check_manifest(content: bytes | str, where: str) -> None:
             f"{where} has format_version {version!r:.20}; "
             f"this clearspan reads up to {FORMAT_VERSION}"
         )
-    if not all(isinstance(manifest.get(t), list) and manifest[t] for t in (SPANS, SPAN_EVENTS)):
-        raise QueryError(f"{where} is not a clearspan manifest: it lists no files")
+    for tables in ((SPANS, SPAN_EVENTS), (LOGS,)):
+        if all(isinstance(manifest.get(table), list) and manifest[table] for table in tables):
+            return tables[0]
+    raise QueryError(f"{where} is not a clearspan manifest: it lists no files")

@@ -9,21 +9,29 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
+import pyarrow as pa
+
+from collector.model import log_schema as ls
 from collector.model import schema as s
-from storage.lake_tables import SPAN_EVENTS, SPAN_EVENTS_SCHEMA, SPANS, SPANS_SCHEMA
+from storage.lake_tables import LOGS, SPAN_EVENTS, SPAN_EVENTS_SCHEMA, SPANS, SPANS_SCHEMA
 from storage.sql_macros import scalar_macros
 from storage.sql_otel_traces import otel_traces
 
 if TYPE_CHECKING:
-    import pyarrow as pa
-
     from storage.sql_files import LakeFiles
 
 # the event in which OpenTelemetry's GenAI conventions report a mark that an answer was given
 _EVALUATION: Final = "gen_ai.evaluation.result"
-VIEWS: Final = ("spans", "span_events", "traces", "feedback", "otel_traces")
-MACROS: Final = ("trace", "trace_events", *scalar_macros())
+VIEWS: Final = ("spans", "span_events", "logs", "traces", "feedback", "otel_traces")
+MACROS: Final = ("trace", "trace_events", "trace_logs", *scalar_macros())
 
+_TYPES: Final = {
+    pa.string(): "VARCHAR",
+    pa.int32(): "INTEGER",
+    pa.int64(): "BIGINT",
+    s.TIMESTAMP: "TIMESTAMP WITH TIME ZONE",
+    s.STRING_MAP: "MAP(VARCHAR, VARCHAR)",
+}
 _IDS: Final = frozenset({s.TRACE_ID, s.SPAN_ID, s.PARENT_SPAN_ID})
 _IS_CALL: Final = (
     f"{s.GEN_AI_OPERATION_NAME} IS NULL"
@@ -36,14 +44,20 @@ def view_statements(files: LakeFiles) -> list[str]:
     spans, extra = files.spans(), files.promoted_names
     span_columns = ", ".join([columns_of(SPANS_SCHEMA), *extra])
     events, event_columns = files.table(SPAN_EVENTS), columns_of(SPAN_EVENTS_SCHEMA)
+    # in a lake of before there were log records there is no file that tells their columns
+    logs = files.table(LOGS) if files.log_lakes else f"({_no_rows(ls.LOG_SCHEMA)})"
+    log_columns = columns_of(ls.LOG_SCHEMA)
+    log_order = f"{ls.TIME}, {ls.TIME_UNIX_NANO}, {s.BATCH_SEQ}, {ls.RECORD_IDX}"
     return [
         _view("spans", f"SELECT {span_columns} FROM {spans}"),
         _view("span_events", f"SELECT {event_columns} FROM {events}"),
+        _view("logs", f"SELECT {log_columns} FROM {logs}"),
         _view("traces", _traces(files.table(SPANS))),
-        _view("feedback", _feedback(events)),
+        _view("feedback", _feedback(events, logs)),
         _view("otel_traces", otel_traces(spans, events, extra)),
         _lookup("trace", spans, span_columns, s.START_TIME_UNIX_NANO),
         _lookup("trace_events", events, event_columns, "time_unix_nano, event_idx"),
+        _lookup("trace_logs", logs, log_columns, log_order),
         *(f"CREATE OR REPLACE TEMP MACRO {name}{body}" for name, body in scalar_macros().items()),
     ]
 
@@ -118,15 +132,22 @@ FROM {spans} AS stored
 GROUP BY stored.{s.TRACE_ID}"""
 
 
-def _feedback(span_events: str) -> str:
+def _feedback(span_events: str, logs: str) -> str:
+    span = f"lower(hex({s.SPAN_ID}))"
+    of_event = f"{span} || '/' || event_idx"
+    of_record = f"{s.SOURCE_ID} || '/' || {s.BATCH_SEQ} || '/' || {ls.RECORD_IDX}"
+    events = _marks(span_events, of_event, s.NAME, s.SAMPLE_WEIGHT)
+    return f"{events}\nUNION ALL\n{_marks(logs, of_record, ls.EVENT_NAME, '1.0::DOUBLE')}"
+
+
+def _marks(source: str, feedback_id: str, event_name: str, weight: str) -> str:
     def text(key: str) -> str:
         return f"{s.ATTRIBUTES}['{key}']"
 
-    span = f"lower(hex({s.SPAN_ID}))"
     return f"""SELECT
-  {span} || '/' || event_idx AS feedback_id,
+  {feedback_id} AS feedback_id,
   lower(hex({s.TRACE_ID})) AS {s.TRACE_ID},
-  {span} AS {s.SPAN_ID},
+  lower(hex({s.SPAN_ID})) AS {s.SPAN_ID},
   {text("gen_ai.response.id")} AS gen_ai_response_id,
   time,
   {text("gen_ai.evaluation.name")} AS name,
@@ -136,6 +157,18 @@ def _feedback(span_events: str) -> str:
   {s.SERVICE_NAME} AS source,
   coalesce({text("user.id")}, {text("enduser.id")}) AS user_id,
   {s.ATTRIBUTES},
-  {s.SAMPLE_WEIGHT}
-FROM {span_events} AS stored
-WHERE name = '{_EVALUATION}'"""
+  {weight} AS {s.SAMPLE_WEIGHT}
+FROM {source} AS stored
+WHERE {event_name} = '{_EVALUATION}'"""
+
+
+def _no_rows(schema: pa.Schema) -> str:
+    """Return a SELECT of stored rows of which there are none."""
+    columns = [f"NULL::{_type_of(field.type)} AS {field.name}" for field in schema]
+    return f"SELECT {', '.join([*columns, 'NULL::VARCHAR AS filename'])} WHERE false"
+
+
+def _type_of(kind: pa.DataType) -> str:
+    if pa.types.is_fixed_size_binary(kind):
+        return "BLOB"
+    return _TYPES[kind]

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final
 
 from collector.model import schema as s
 from collector.model.errors import QueryError
-from storage.lake_tables import SPAN_EVENTS, SPANS
+from storage.lake_tables import LOGS, SPAN_EVENTS, SPANS
 from storage.sql import run_statements
 from storage.sql_views import MACROS
 
@@ -23,6 +23,7 @@ _MAPS: Final = {
     SPANS: (s.ATTRIBUTES, s.RESOURCE_ATTRIBUTES, s.SCOPE_ATTRIBUTES),
     SPAN_EVENTS: (s.ATTRIBUTES,),
 }
+_MAPS_OF_LOGS: Final = (s.ATTRIBUTES, s.RESOURCE_ATTRIBUTES, s.SCOPE_ATTRIBUTES)
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,15 +59,21 @@ def read_tables(connection: duckdb.DuckDBPyConnection) -> dict[str, dict[str, st
 
 
 def _attribute_keys(connection: duckdb.DuckDBPyConnection) -> tuple[str, ...]:
-    samples = " UNION ".join(
+    samples = [
         f"SELECT unnest(map_keys({column})) AS key FROM (SELECT {column} FROM read_parquet("  # noqa: S608 - our own names
         f"getvariable('clearspan').{table}[-{_SAMPLE_FILES}:], hive_partitioning = false,"
         f" union_by_name = true) LIMIT {_SAMPLE_ROWS})"
         for table, columns in _MAPS.items()
         for column in columns
-    )
+    ]
+    # the view, because there need not be any files
+    samples += [
+        f"SELECT unnest(map_keys({column})) AS key FROM (FROM {LOGS} LIMIT {_SAMPLE_ROWS})"  # noqa: S608 - likewise
+        for column in _MAPS_OF_LOGS
+    ]
     try:
-        keys = _column(connection, f"SELECT key FROM ({samples}) ORDER BY key LIMIT {_MOST_KEYS}")  # noqa: S608 - likewise
+        union = " UNION ".join(samples)
+        keys = _column(connection, f"SELECT key FROM ({union}) ORDER BY key LIMIT {_MOST_KEYS}")  # noqa: S608 - likewise
     except QueryError:
         return ()
     # what a terminal would obey is no word to offer

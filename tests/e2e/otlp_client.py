@@ -7,11 +7,15 @@ import threading
 import time
 from collections import Counter
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import grpc
 import httpx
 from google.rpc import error_details_pb2, status_pb2
+from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import (
+    ExportLogsServiceRequest,
+    ExportLogsServiceResponse,
+)
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import (
     ExportTraceServiceRequest,
     ExportTraceServiceResponse,
@@ -21,7 +25,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from types import TracebackType
 
-_METHOD = "/opentelemetry.proto.collector.trace.v1.TraceService/Export"
 _DETAILS = "grpc-status-details-bin"
 _OPTIONS = [
     ("grpc.max_send_message_length", -1),
@@ -32,11 +35,35 @@ _OPTIONS = [
 
 
 @dataclass(frozen=True, slots=True)
+class Service:
+    """What of OTLP differs by signal: method, path, response and where its rejected items are."""
+
+    method: str
+    path: str
+    response: Any
+    rejected: str
+
+
+TRACES = Service(
+    "/opentelemetry.proto.collector.trace.v1.TraceService/Export",
+    "/v1/traces",
+    ExportTraceServiceResponse,
+    "rejected_spans",
+)
+LOGS = Service(
+    "/opentelemetry.proto.collector.logs.v1.LogsService/Export",
+    "/v1/logs",
+    ExportLogsServiceResponse,
+    "rejected_log_records",
+)
+
+
+@dataclass(frozen=True, slots=True)
 class Reply:
     """What a sidecar answered: the gRPC code or HTTP status, and every byte of the answer."""
 
     code: grpc.StatusCode | int
-    rejected_spans: int = 0
+    rejected: int = 0
     message: str = ""
     retry_delay_s: float | None = None
     raw: bytes = b""
@@ -50,10 +77,11 @@ class Reply:
 class GrpcClient:
     """One channel, as an app holds it."""
 
-    def __init__(self, endpoint: str) -> None:
+    def __init__(self, endpoint: str, service: Service = TRACES) -> None:
         """Open the channel; it connects, and reconnects, by itself."""
         self._channel = grpc.insecure_channel(endpoint, options=_OPTIONS)
-        self._call = self._channel.unary_unary(_METHOD)
+        self._service = service
+        self._call = self._channel.unary_unary(service.method)
 
     def __enter__(self) -> Self:
         """Return itself."""
@@ -80,26 +108,27 @@ class GrpcClient:
             body, call = self._call.with_call(payload, timeout=limit_s, compression=compression)
         except grpc.RpcError as error:
             return _refusal(error)
-        partial = ExportTraceServiceResponse.FromString(body).partial_success
+        partial = self._service.response.FromString(body).partial_success
         raw = body + repr(call.trailing_metadata()).encode()
         return Reply(
             grpc.StatusCode.OK,
-            partial.rejected_spans,
+            getattr(partial, self._service.rejected),
             partial.error_message,
             raw=raw,
         )
 
 
-def post(endpoint: str, payload: bytes, **headers: str) -> Reply:
+def post(endpoint: str, payload: bytes, service: Service = TRACES, **headers: str) -> Reply:
     """Send one request by HTTP; header names are given with underscores for hyphens."""
     named = {"content-type": "application/x-protobuf"}
     named |= {name.replace("_", "-"): value for name, value in headers.items()}
-    answer = httpx.post(f"http://{endpoint}/v1/traces", content=payload, headers=named, timeout=60)
+    url = f"http://{endpoint}{service.path}"
+    answer = httpx.post(url, content=payload, headers=named, timeout=60)
     raw = answer.content + repr(answer.headers.multi_items()).encode()
     wait = answer.headers.get("retry-after")
     if answer.status_code == httpx.codes.OK:
-        partial = ExportTraceServiceResponse.FromString(answer.content).partial_success
-        return Reply(200, partial.rejected_spans, partial.error_message, raw=raw)
+        partial = service.response.FromString(answer.content).partial_success
+        return Reply(200, getattr(partial, service.rejected), partial.error_message, raw=raw)
     text = status_pb2.Status.FromString(answer.content).message
     return Reply(answer.status_code, 0, text, float(wait) if wait else None, raw)
 
@@ -130,11 +159,25 @@ def numbered_spans(client: str, first: int, count: int, **extra: str) -> bytes:
     return request.SerializeToString()
 
 
+def numbered_log_records(client: str, first: int, count: int) -> bytes:
+    """Return a request of ``count`` log records, each with ``client`` and ``sequence``."""
+    request = ExportLogsServiceRequest()
+    scope = request.resource_logs.add().scope_logs.add()
+    now = time.time_ns()
+    for sequence in range(first, first + count):
+        record = scope.log_records.add(time_unix_nano=now, event_name="numbered")
+        record.body.string_value = "a line"
+        record.attributes.add(key="client").value.string_value = client
+        record.attributes.add(key="sequence").value.int_value = sequence
+    return request.SerializeToString()
+
+
 NUMBERED_SQL = """
     SELECT attributes['client'] AS client, CAST(attributes['sequence'] AS BIGINT) AS sequence,
            count(*) AS copies
     FROM spans WHERE name = 'numbered' GROUP BY ALL
 """
+NUMBERED_LOGS_SQL = NUMBERED_SQL.replace("spans WHERE name", "logs WHERE event_name")
 
 
 @dataclass
@@ -173,8 +216,12 @@ class Verdict:
 class Load:
     """Clients that send numbered spans until told to stop; a refused batch is not sent again."""
 
-    def __init__(self, endpoint: str, *, clients: int = 2, batch: int = 25) -> None:
+    def __init__(
+        self, endpoint: str, service: Service = TRACES, *, clients: int = 2, batch: int = 25
+    ) -> None:
         """Prepare the clients, whose names no other load has; nothing is sent yet."""
+        self._service = service
+        self._payload = numbered_spans if service is TRACES else numbered_log_records
         self.name = secrets.token_hex(4)
         self.ledger = Ledger()
         self._lock = threading.Lock()
@@ -209,10 +256,10 @@ class Load:
 
     def _send(self, endpoint: str, client: str, batch: int) -> None:
         first = 0
-        with GrpcClient(endpoint) as connection:
+        with GrpcClient(endpoint, self._service) as connection:
             while not self._stop.is_set():
                 spans = {(client, first + offset) for offset in range(batch)}
-                payload = numbered_spans(client, first, batch)
+                payload = self._payload(client, first, batch)
                 first += batch
                 with self._lock:
                     self.ledger.sent |= spans

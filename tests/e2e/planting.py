@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from google.protobuf.descriptor import FieldDescriptor
+from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsServiceRequest
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 from opentelemetry.proto.common.v1.common_pb2 import AnyValue, KeyValue
 
@@ -68,6 +69,23 @@ class Canary:
         ):
             for key in _SEALED_KEYS:  # their values are secret by the key alone
                 attributes.add(key=key).value.string_value = self._body()
+        return request.SerializeToString()
+
+    def logs_request(self, shape: str | Callable[[str], str], control: str) -> bytes:
+        """Return a request of a log record for each kind of body, likewise."""
+        planting = SHAPES[shape] if isinstance(shape, str) else shape
+        request = ExportLogsServiceRequest()
+        self._fill(request, planting, 0)
+        records = request.resource_logs[0].scope_logs[0].log_records
+        for variant in VARIANTS[1:]:
+            records.add().CopyFrom(records[0])
+            self._fill_value(records[-1].body, variant, planting, 0)
+        self._fill_value(records[0].body, VARIANTS[0], planting, 0)
+        for record in records:
+            record.time_unix_nano = time.time_ns()
+            record.attributes.add(key="control").value.string_value = control
+            for key in _SEALED_KEYS:  # their values are secret by the key alone
+                record.attributes.add(key=key).value.string_value = self._body()
         return request.SerializeToString()
 
     def secret(self, shape: str = "email") -> str:

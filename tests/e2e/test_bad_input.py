@@ -127,7 +127,7 @@ def test_spans_with_bad_ids_are_rejected_alone(running: Sidecar) -> None:
             spans.add(trace_id=trace_id, span_id=span_id, name="bad id")
         reply = send(running, request.SerializeToString())
         assert reply.ok
-        assert reply.rejected_spans == len(bad)
+        assert reply.rejected == len(bad)
         assert reply.message
     sql = "SELECT * FROM spans WHERE attributes['client'] = 'ids'"
     assert len(running.query_until(sql, rows=2 * good)) == 2 * good

@@ -12,11 +12,12 @@ from typing import TYPE_CHECKING
 import grpc
 import httpx
 import pytest
+from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsServiceRequest
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 
 from tests.e2e.leak_search import find
-from tests.e2e.otlp_client import GrpcClient, Reply, post
-from tests.e2e.planting import SHAPES, Canary, fields_with_text
+from tests.e2e.otlp_client import LOGS, GrpcClient, Reply, post
+from tests.e2e.planting import SHAPES, VARIANTS, Canary, fields_with_text
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
     from tests.e2e.sidecar import Sidecar
 
 RETRYABLE = {grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.RESOURCE_EXHAUSTED}
-VIEWS = ("spans", "span_events", "traces", "feedback", "otel_traces")
+VIEWS = ("spans", "span_events", "logs", "traces", "feedback", "otel_traces")
 
 
 @pytest.fixture
@@ -51,22 +52,28 @@ def test_planted_secret_is_nowhere(
     running = sidecar("exporters.lake.flush_interval=1h", cache_dir=tmp_path / "cache")
     sent, texts = _send_planted(running, canary, control)
     assert canary.fields == fields_with_text(ExportTraceServiceRequest.DESCRIPTOR)
+    logged, more = _send_planted_logs(running, canary, control)
+    texts |= more
+    assert canary.fields >= fields_with_text(ExportLogsServiceRequest.DESCRIPTOR)
     texts |= _send_bad(running, canary)
     texts |= _send_while_storage_fails(running, canary, control)
     texts |= _read_endpoints(running)
     assert running.metric("clearspan_redactions_total") > 0
     running.sigkill()
-    assert [where for where in find(control, tmp_path, {}) if ".wal" in where]
+    journals = [where for where in find(control, tmp_path, {}) if ".wal" in where]
+    assert {where.startswith("data/logs/journal/") for where in journals} == {True, False}
     assert find(canary.marker, tmp_path, texts) == []
 
     running.start()
     assert running.metric("clearspan_spans_replayed_total") >= sent
+    assert running.metric("clearspan_log_records_replayed_total") == logged
     texts |= {f"restarted {name}": body for name, body in _read_endpoints(running).items()}
     assert running.sigterm() == 0, running.log[-4000:]
     answers = {view: json.dumps(running.query(f"FROM {view}")).encode() for view in VIEWS}
     places = find(control, tmp_path, answers)
     assert [where for where in places if ".parquet (values)" in where]
-    assert "spans" in places
+    assert {"spans", "logs"} <= set(places)
+    assert len(running.query("SELECT 1 AS one FROM logs WHERE redaction_count > 0")) == logged
     assert len(running.query("SELECT 1 AS one FROM spans WHERE redaction_count > 0")) >= sent
     assert find(canary.marker, tmp_path, texts | answers) == []
 
@@ -97,6 +104,29 @@ def _send_planted(running: Sidecar, canary: Canary, control: str) -> tuple[int, 
         replies["not UTF-8"] = client.export(broken)
     assert all(reply.ok for reply in replies.values()), replies
     return len(replies), {name: reply.raw for name, reply in replies.items()}
+
+
+def _send_planted_logs(
+    running: Sidecar, canary: Canary, control: str
+) -> tuple[int, dict[str, bytes]]:
+    """Send log records, good and refused; return how many are stored, and all that came back."""
+    replies: list[Reply] = []
+    with GrpcClient(running.grpc_endpoint, LOGS) as client:
+        for shape in SHAPES:
+            replies.append(client.export(canary.logs_request(shape, control)))
+            replies.append(post(running.http_endpoint, canary.logs_request(shape, control), LOGS))
+        broken = canary.logs_request("email", control + " MARK").replace(b"MARK", b"\xff\xfe!!")
+        replies.append(client.export(broken))
+        assert all(reply.ok for reply in replies), replies
+        payload = canary.logs_request("email", "")
+        refused = [
+            client.export(payload[:-7]),
+            post(running.http_endpoint, payload[:-7], LOGS),
+            post(running.http_endpoint, payload, LOGS, content_encoding="gzip"),
+        ]
+    assert not any(reply.ok for reply in refused)
+    texts = {f"logs {number}": reply.raw for number, reply in enumerate([*replies, *refused])}
+    return len(replies) * len(VARIANTS), texts
 
 
 def _send_bad(running: Sidecar, canary: Canary) -> dict[str, bytes]:

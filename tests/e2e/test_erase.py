@@ -200,7 +200,7 @@ def test_a_user_is_erased_while_the_sidecar_works(sidecar: Callable[..., Sidecar
     assert (verdict.lost, verdict.twice, verdict.phantom) == (0, 0, 0)
     assert "unique13x" not in running.log
     asked = LiveData(running.data_dir)
-    answer = asked.ask(find_spans(asked, Condition(trace_ids=(trace_id(4),), whole_traces=True)),
+    answer = asked.ask(find_spans([asked], Condition(trace_ids=(trace_id(4),), whole_traces=True)),
                        no_grace=True)  # fmt: skip
     running.sigkill()
     running.start()

@@ -89,7 +89,7 @@ def validate(config: ConfigFiles = None, overrides: Overrides = None) -> None:
     settings = load_settings(config or [], overrides or [], os.environ)
     for name in unused_sections(settings):
         typer.echo(
-            f"note: processors.{name} is configured but not in service.pipelines.traces.processors",
+            f"note: processors.{name} is configured but in no pipeline of service.pipelines",
             err=True,
         )
     typer.echo("configuration is valid")
@@ -145,7 +145,7 @@ def query(
         typer.Option("--print-setup", help="Print the SQL that opens the data in a plain duckdb."),
     ] = False,
 ) -> None:
-    """Run SQL over spans, span_events, traces, feedback and otel_traces, while clearspan writes."""
+    """Run SQL over spans, their events, log records and feedback, while clearspan writes."""
     if print_setup == (sql is not None):
         raise typer.BadParameter("give either the SQL or --print-setup")
     from collector.cli import answers  # noqa: PLC0415 - see module docstring

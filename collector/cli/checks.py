@@ -138,7 +138,8 @@ def _data_directory(settings: ClearspanSettings) -> Iterator[Check]:
         yield Check("data directory", "fail", f"{existing} is not writable: {error.strerror}")
         return
     free = shutil.disk_usage(existing).free
-    wanted = lake.journal.max_bytes + lake.retention.max_bytes
+    signals = 2  # spans and log records, each with a journal and a lake
+    wanted = signals * (lake.journal.max_bytes + lake.retention.max_bytes)
     made = "" if existing == path else " (will be made)"
     detail = f"{path}{made}, {free / 2**30:.1f} GiB free"
     if free < wanted:
@@ -149,7 +150,8 @@ def _data_directory(settings: ClearspanSettings) -> Iterator[Check]:
 
 
 def _custom_processors(settings: ClearspanSettings) -> Iterator[Check]:
-    for name in settings.service.pipelines.traces.processors:
+    pipelines = settings.service.pipelines
+    for name in dict.fromkeys((*pipelines.traces.processors, *pipelines.logs.processors)):
         if name in PROCESSORS:
             continue
         try:

@@ -101,14 +101,15 @@ def reredact(
 
 def erase(  # noqa: PLR0913, PLR0917 - one parameter an option
     trace_ids: Annotated[
-        list[str] | None, typer.Option("--trace-id", metavar="HEX", help="A whole trace.")
+        list[str] | None,
+        typer.Option("--trace-id", metavar="HEX", help="A whole trace, its log records included."),
     ] = None,
     users: Annotated[
         list[str] | None,
         typer.Option(
             "--user",
             metavar="VALUE",
-            help="Every trace that holds this anywhere, as it is or as its token.",
+            help="Every trace, and log record of none, that holds this, as it is or as its token.",
         ),
     ] = None,
     where: Annotated[
@@ -126,9 +127,9 @@ def erase(  # noqa: PLR0913, PLR0917 - one parameter an option
     config: ConfigFiles = None,
     overrides: Overrides = None,
 ) -> None:
-    """Erase spans and their events wherever they are, search every byte, print a receipt.
+    """Erase spans, their events and log records everywhere, search every byte, print a receipt.
 
-    A running sidecar does it itself, while spans come in. Killed, run it again.
+    A running sidecar does it itself, while data comes in. Killed, run it again.
     """
     from collector.cli import erasure  # noqa: PLC0415 - see module docstring
 

@@ -13,11 +13,13 @@ import structlog
 
 from collector.cli.progress import progress
 from storage.backup import backup
+from storage.lake_tables import LOGS, SPANS
 from storage.repair import repair
 from storage.verify import Report
 from storage.verify import verify as verify_data
 
 if TYPE_CHECKING:
+    from collections import Counter
     from collections.abc import Iterator
     from pathlib import Path
 
@@ -74,8 +76,8 @@ def make_repair(data: Path, *, dry_run: bool) -> bool:
     what = f"{count:,} thing{'' if count == 1 else 's'} {'to do' if dry_run else 'done'}"
     sys.stdout.write(
         f"{what if count else 'nothing to repair'}: generation {done.generation}, "
-        f"{done.files:,} files with {done.rows['spans']:,} spans and "
-        f"{done.rows['span_events']:,} events"
+        f"{done.files:,} files with {_spans(done.rows)}"
+        f"{', and ' + _log_records(done.rows) if done.rows[LOGS] else ''}"
         f"{'; nothing was changed' if dry_run else ''}\n"
     )
     sys.stdout.flush()
@@ -92,42 +94,63 @@ def _lines(report: Report, seconds: float) -> Iterator[str]:
         yield f"{finding.level:<7}  {finding.file}: {finding.what}"
     if left < 0:
         yield f"note     {-left:,} more notes; --json has all"
-    journal = report.journal
     verdict = "sound" if report.is_sound else "NOT SOUND"
     counts = ", ".join(
         f"{number:,} {level}{'' if number == 1 else 's'}"
         for level in ("error", "warning", "note")
         if (number := report.count(level))
     )
+    logs = ""
+    if report.logs is not None:
+        logs = f"; logs: {_extent(report.logs, _log_records(report.logs.rows), 'log records')}"
     yield (
-        f"{verdict}: generation {report.generation}, {report.files:,} files with "
-        f"{report.rows['spans']:,} spans and {report.rows['span_events']:,} events "
-        f"({report.bytes / 2**20:,.1f} MiB); journal of {journal.segments:,} segments with "
-        f"{journal.frames:,} batches of {journal.rows:,} spans; "
+        f"{verdict}: {_extent(report, _spans(report.rows), 'spans')}{logs}; "
         f"{counts or 'no findings'}; {seconds:.1f} s"
     )
 
 
+def _extent(report: Report, rows: str, items: str) -> str:
+    journal = report.journal
+    return (
+        f"generation {report.generation}, {report.files:,} files with {rows} "
+        f"({report.bytes / 2**20:,.1f} MiB); journal of {journal.segments:,} segments with "
+        f"{journal.frames:,} batches of {journal.rows:,} {items}"
+    )
+
+
+def _log_records(rows: Counter[str]) -> str:
+    return f"{rows[LOGS]:,} log records"
+
+
+def _spans(rows: Counter[str]) -> str:
+    return f"{rows['spans']:,} spans and {rows['span_events']:,} events"
+
+
 def _plain(report: Report, data: Path, seconds: float) -> dict[str, Any]:
+    plain = {"sound": report.is_sound, "data": str(data), **_plain_extent(report, "spans")}
+    plain["span_events"] = report.rows["span_events"]
+    if report.logs is not None:
+        plain["logs"] = _plain_extent(report.logs, "log_records", LOGS)
+    plain["findings"] = [asdict(finding) for finding in report.findings]
+    plain["seconds"] = round(seconds, 3)
+    return plain
+
+
+def _plain_extent(report: Report, items: str, table: str = SPANS) -> dict[str, Any]:
     journal = report.journal
     return {
-        "sound": report.is_sound,
-        "data": str(data),
         "generation": report.generation,
         "source_id": report.source_id,
         "settled_through": report.settled_through,
         "files": report.files,
         "bytes": report.bytes,
-        "spans": report.rows["spans"],
-        "span_events": report.rows["span_events"],
+        items: report.rows[table],
         "journal": {
             "segments": journal.segments,
             "batches": journal.frames,
-            "spans": journal.rows,
+            items: journal.rows,
             "bytes": journal.bytes,
             "first_batch": journal.first_seq,
             "last_batch": journal.last_seq,
         },
-        "findings": [asdict(finding) for finding in report.findings],
-        "seconds": round(seconds, 3),
     }

@@ -89,8 +89,7 @@ def test_validate_says_so_and_notes_what_is_not_used() -> None:
     assert done.returncode == 0
     assert done.stdout == "configuration is valid\n"
     assert done.stderr == (
-        "note: processors.tail_sampling is configured but not in "
-        "service.pipelines.traces.processors\n"
+        "note: processors.tail_sampling is configured but in no pipeline of service.pipelines\n"
     )
 
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from collector.model.batch import SpanBatch
+from collector.model.signals import TRACES
 from config.exporters import (
     CompactionSettings,
     JournalSettings,
@@ -23,6 +23,9 @@ from tests.storage.recording import RecordingTelemetry
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    from collector.model.batch import BatchT, SpanBatch
+    from collector.model.signals import Signal
 
 
 def lake_settings(**changes: Any) -> LakeSettings:
@@ -45,6 +48,7 @@ class Store:
         settings: LakeSettings | None = None,
         environment: Environment | None = None,
         telemetry: RecordingTelemetry | None = None,
+        signal: Signal = TRACES,
     ) -> None:
         """Open lake, then journal, then replay into the lake."""
         self.path = path
@@ -56,6 +60,7 @@ class Store:
             settings,
             self.telemetry,
             self._settled,
+            signal=signal,
             environment=environment,
         )
         try:
@@ -65,6 +70,7 @@ class Store:
                 self.telemetry,
                 self.lake.source_id,
                 self.lake.next_seq,
+                signal=signal,
                 environment=environment,
             )
         except BaseException:  # a process would end
@@ -75,9 +81,9 @@ class Store:
             rest = self.lake.drop_committed(batch)
             self.restored += len(rest)
             self.lake.append(rest, 0)
-        self.lake.append(SpanBatch.empty(), self.journal.last_seq)
+        self.lake.append(signal.batch.empty(), self.journal.last_seq)
 
-    def store(self, batch: SpanBatch) -> SpanBatch:
+    def store(self, batch: BatchT) -> BatchT:
         """Take a batch the whole way to the buffer of the lake."""
         written = self.journal.write(batch)
         self.lake.append(written, self.journal.last_seq)

@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
+import pyarrow as pa
 import pyarrow.compute as pc
 
 from collector.model.log_schema import BODY, BODY_TYPE, EVENT_NAME
 from processors.redaction.keys import SCAN
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
-    import pyarrow as pa
     from numpy.typing import NDArray
 
     from collector.model.batch import Batch
@@ -58,3 +59,44 @@ class Body:
         for key_class, chosen in ((keys.body, ~is_gen_ai), (keys.gen_ai_body, is_gen_ai)):
             if key_class is not SCAN and chosen.any():
                 yield key_class, np.flatnonzero(chosen) + self.start
+
+
+def with_allowed_keys(
+    batch: Batch, is_allowed: Callable[[str], bool]
+) -> tuple[pa.StringArray, int] | None:
+    """Return bodies without entries of maps whose keys are not allowed, and how many went.
+
+    None when none did. The loop is over distinct maps.
+    """
+    if batch.schema.get_field_index(BODY) < 0:
+        return None
+    texts, types = batch.column(BODY), batch.column(BODY_TYPE)
+    total = 0
+    for tag, filtered in _MAPS:
+        is_map = pc.equal(types, tag)
+        maps = pc.if_else(is_map, texts, pa.scalar(None, pa.string())).dictionary_encode()
+        kept = [filtered(json.loads(text), is_allowed) for text in maps.dictionary.to_pylist()]
+        gone = pa.array([count for _, count in kept], pa.int64()).take(maps.indices)
+        total += pc.sum(gone).as_py() or 0
+        rewritten = pa.array([json.dumps(value, ensure_ascii=False) for value, _ in kept])
+        has_lost = pc.greater(gone, 0).fill_null(False)
+        texts = pc.if_else(has_lost, rewritten.cast(pa.string()).take(maps.indices), texts)
+    return (texts, total) if total else None
+
+
+def _filtered_map(value: Any, is_allowed: Callable[[str], bool]) -> tuple[Any, int]:
+    kept = {key: item for key, item in value.items() if is_allowed(key)}
+    return kept, len(value) - len(kept)
+
+
+def _filtered_typed(value: Any, is_allowed: Callable[[str], bool]) -> tuple[Any, int]:
+    """Filter OTLP/JSON, in which a list may stand as well as a map."""
+    if "kvlistValue" not in value:
+        return value, 0
+    pairs = value["kvlistValue"]["values"]
+    kept = [pair for pair in pairs if is_allowed(pair["key"])]
+    return {"kvlistValue": {"values": kept}}, len(pairs) - len(kept)
+
+
+# as ``otlp.values`` writes them
+_MAPS: Final = (("kvlist", _filtered_map), ("otlp", _filtered_typed))

@@ -1,4 +1,4 @@
-"""Removes attributes whose keys are not allowed, wherever a row has attributes."""
+"""Removes attributes whose keys are not allowed, wherever a row has attributes or a map as body."""
 
 from __future__ import annotations
 
@@ -6,6 +6,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import pyarrow as pa
+
+from collector.model.log_schema import BODY
+from processors.redaction.body import with_allowed_keys
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -32,6 +35,10 @@ class KeyFilter:
             if kept is not array:
                 columns[field.name] = kept
                 removed += gone
+        bodies = with_allowed_keys(batch, self._is_allowed)
+        if bodies is not None:
+            columns[BODY], gone = bodies
+            removed += gone
         return (batch.replace(columns) if columns else batch), removed
 
     def _filtered(self, array: pa.Array, *, is_tags: bool) -> tuple[pa.Array, int]:

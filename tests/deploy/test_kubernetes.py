@@ -248,13 +248,14 @@ def test_limits_leave_room_for_what_the_config_allows(
     lake = settings.exporters.lake
     volumes = {volume["name"]: volume for volume in composed.pod["volumes"]}
     room = _bytes(volumes["clearspan-data"]["emptyDir"]["sizeLimit"])
-    assert lake.retention.max_bytes * 1.25 + lake.journal.max_bytes < room
+    # spans and log records each have a lake, a journal and a buffer of their own
+    assert 2 * (lake.retention.max_bytes * 1.25 + lake.journal.max_bytes) < room
     mounts = {mount["name"]: mount for mount in composed.sidecar["volumeMounts"]}
     assert lake.path.startswith(mounts["clearspan-data"]["mountPath"] + "/")
     assert "readOnly" not in mounts["clearspan-data"]
     buffers = (
         settings.extensions.memory_limiter.max_in_flight_bytes
-        + lake.max_pending_bytes
+        + 2 * lake.max_pending_bytes
         + settings.processors.tail_sampling.max_pending_bytes
     )
     resources = composed.sidecar["resources"]

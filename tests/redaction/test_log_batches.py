@@ -9,6 +9,7 @@ from opentelemetry.proto.logs.v1.logs_pb2 import LogRecord
 
 from collector.model.batch import LogBatch
 from collector.model.errors import RedactionUnavailable
+from collector.model.telemetry import REDACTIONS
 from collector.otlp.decode_logs import LogDecoder
 from config.settings import OtlpLimits
 from processors.redaction.surfaces import WRITTEN_BY_CLEARSPAN, surfaces
@@ -93,6 +94,31 @@ def test_numbers_are_left_where_only_strings_are_redacted() -> None:
     processor, _ = made(redact_all_types=False)
     records = [LogRecord(body=AnyValue(int_value=int(CARD))), LogRecord(body=TEXT)]
     assert processor.process(batch(*records)).column("body").to_pylist() == [CARD, CUT]
+
+
+def test_only_allowed_keys_of_a_map_stay() -> None:
+    """Scenario: ``allow_all_keys: false`` and maps, one of which plain JSON would change.
+
+    Guarantees: entries under other keys go from maps, other bodies stay; it is counted.
+    """
+    processor, recorded = made(allow_all_keys=False, allowed_keys=("keep",))
+    raw = AnyValue(bytes_value=b"x")
+    disguised = pairs(kvlistValue=pairs(values=AnyValue(array_value=ArrayValue(values=[TEXT]))))
+    a_list = AnyValue(array_value=ArrayValue(values=[raw]))
+    bodies = [pairs(keep=TEXT, other=TEXT), pairs(keep=raw, other=raw), pairs(keep=TEXT), TEXT]
+    bodies += [disguised, a_list]
+    clean = processor.process(batch(*(LogRecord(body=body) for body in bodies)))
+    plain = f'{{"keep": "{CUT}"}}'
+    typed = '{"kvlistValue": {"values": [{"key": "keep", "value": {"bytesValue": "eA=="}}]}}'
+    assert clean.column("body").to_pylist() == [
+        plain,
+        typed,
+        plain,
+        CUT,
+        "{}",
+        '{"arrayValue": {"values": [{"bytesValue": "eA=="}]}}',
+    ]
+    assert recorded.of(REDACTIONS)["NOT_ALLOWED",] == 3
 
 
 def test_what_cannot_be_redacted_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:

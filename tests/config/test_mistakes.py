@@ -190,6 +190,24 @@ _EXACT = {
         "service: {pipelines: {traces: {processors: [redaction, cost, cost]}}}\n",
         "c.yaml:1:62: service.pipelines.traces.processors[2]: named twice, first at [1]",
     ),
+    "redaction is not first for logs": (
+        "service: {pipelines: {logs: {processors: []}}}\n",
+        (
+            "c.yaml:1:42: service.pipelines.logs.processors: the first processor must be "
+            "'redaction': nothing unclean may go further"
+        ),
+    ),
+    "a processor of spans for logs": (
+        "service: {pipelines: {logs: {processors: [redaction, cost]}}}\n",
+        (
+            "c.yaml:1:54: service.pipelines.logs.processors[1]: 'cost' is for spans: "
+            "it can do nothing for log records"
+        ),
+    ),
+    "an exporter that logs do not have": (
+        "service: {pipelines: {logs: {exporters: [prometheus]}}}\n",
+        "c.yaml:1:42: service.pipelines.logs.exporters[0]: expected 'lake'",
+    ),
     "options of an unknown processor": (
         "processors: {redactoin: {}}\n",
         "c.yaml:1:14: processors.redactoin: unknown key, did you mean 'redaction'?",

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from tests.e2e.leak_search import find
-from tests.e2e.otlp_client import GrpcClient
+from tests.e2e.otlp_client import LOGS, GrpcClient
 from tests.e2e.planting import Canary
 
 if TYPE_CHECKING:
@@ -36,6 +36,13 @@ def send(running: Sidecar, canary: Canary, requests: int) -> None:
     with GrpcClient(running.grpc_endpoint) as client:
         for _ in range(requests):
             assert client.export(canary.request("email", CONTROL)).ok
+
+
+def send_logs(running: Sidecar, canary: Canary, requests: int) -> None:
+    """Send four log records a request with an e-mail address in every field."""
+    with GrpcClient(running.grpc_endpoint, LOGS) as client:
+        for _ in range(requests):
+            assert client.export(canary.logs_request("email", CONTROL)).ok
 
 
 def test_what_is_stored_follows_stricter_rules(sidecar: Callable[..., Sidecar]) -> None:
@@ -86,6 +93,42 @@ def test_journalled_spans_follow_stricter_rules_at_start(sidecar: Callable[..., 
     assert find(canary.marker, strict.data_dir, {"metrics": b""}) == []
 
 
+def test_log_records_follow_stricter_rules(sidecar: Callable[..., Sidecar]) -> None:
+    """Scenario: e-mails in every field of log records, in the lake and in the journal.
+
+    Guarantees: a dry run changes no byte; afterwards no file holds any of them, and every record
+    is there with its type of body; a start redacts what is left in the journal.
+    """
+    canary = Canary()
+    lax = sidecar(KEY, LAX)
+    send_logs(lax, canary, 3)
+    assert lax.sigterm() == 0
+    killed = sidecar(KEY, LAX, "exporters.lake.flush_interval=1h")
+    send_logs(killed, canary, 2)
+    killed.sigkill()
+    facts = "SELECT body_type, count(*) AS records FROM logs GROUP BY ALL ORDER BY ALL"
+    before = killed.query(facts)
+    strict = sidecar_like(killed, KEY)
+    files = contents(killed)
+    dry = strict("reredact", "--dry-run")
+    assert "and 8 journalled rows would be rewritten" in dry.stdout, dry
+    assert {name for name, data in contents(killed).items() if files.get(name) != data} <= STATE
+    assert find(canary.marker, killed.data_dir, {})
+    done = strict("reredact", "--no-grace")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "and 8 journalled rows were rewritten" in done.stdout
+    assert find(canary.marker, killed.data_dir, {}) == []
+    assert killed.query(facts) == before
+    send_by = sidecar(KEY, LAX, "exporters.lake.flush_interval=1h")
+    send_logs(send_by, canary, 1)
+    send_by.sigkill()
+    last = sidecar(KEY)
+    assert last.metric("clearspan_log_records_replayed_total") == 12
+    assert last.sigterm() == 0
+    assert find(canary.marker, last.data_dir, {}) == []
+    assert sum(row["records"] for row in last.query(facts)) == 24
+
+
 def test_it_says_why_it_cannot(sidecar: Callable[..., Sidecar]) -> None:
     """Scenario: no key, a dry-run configuration, a running sidecar, no lake.
 
@@ -106,7 +149,11 @@ def test_it_says_why_it_cannot(sidecar: Callable[..., Sidecar]) -> None:
     assert not (running.root / "nowhere").exists()
 
 
-STATE = {"LOCK", "lake/_manifest.json", "lake/_manifest.copy.json"}
+STATE = {
+    f"{signal}{name}"
+    for signal in ("", "logs/")
+    for name in ("LOCK", "lake/_manifest.json", "lake/_manifest.copy.json")
+}
 
 
 def contents(running: Sidecar) -> dict[str, bytes]:

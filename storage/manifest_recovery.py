@@ -71,7 +71,8 @@ def open_manifest(
     the lake's signal. A manifest of an earlier
     format version is written in today's.
 
-    Raises ``StartupError`` when a later version wrote it, OSError when the disk refuses.
+    Raises ``StartupError`` when a later version wrote it or it is of another signal, OSError when
+    the disk refuses.
     """
     make_directories(directory)
     staging = directory / STAGING
@@ -79,6 +80,8 @@ def open_manifest(
     remove_quietly([*list_directory(staging), *directory.glob("*.json.tmp")])
     on_disk = files_on_disk(directory)
     found = _read(directory)
+    if found is not None and found.tables != tables:
+        raise StartupError(f"{directory} is a lake of {' and '.join(found.tables)}")
     state = found or _rebuild(directory, on_disk, telemetry)
     files = {
         path: entry for path, entry in state.files.items() if _is_there(directory, entry, telemetry)

@@ -157,7 +157,7 @@ REDACTION_DRY_RUN: Final = Metric(
 CANARIES_SEEN: Final = Metric(
     "clearspan_redaction_canaries_seen_total",
     "counter",
-    "Spans in which a canary was seen behind all processors, by its place in "
+    "Spans and log records in which a canary was seen behind all processors, by its place in "
     "`processors.redaction.canaries` (from 0) and surface.",
     ("canary", "surface"),
 )

@@ -7,7 +7,6 @@ clearspan itself writes, with values from closed lists, are named here and left 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import cache
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
@@ -15,6 +14,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from collector.model import schema as s
+from collector.model.batch import LogBatch, SpanBatch
 from collector.model.log_schema import BODY_TYPE
 
 if TYPE_CHECKING:
@@ -130,8 +130,7 @@ class _Plan:
     empty: Mapping[str, pa.Array]
 
 
-@cache
-def _plan(schema: pa.Schema) -> _Plan:
+def _planned(schema: pa.Schema) -> _Plan:
     ids = {field.name for field in schema if pa.types.is_binary(field.type)}
     nested = [f for f in schema if pa.types.is_list(f.type) or pa.types.is_map(f.type)]
     return _Plan(
@@ -139,6 +138,11 @@ def _plan(schema: pa.Schema) -> _Plan:
         frozenset(path[0] for path in surfaces(schema)) | ids,
         {field.name: pa.array([], field.type).values for field in nested},
     )
+
+
+_PLANS: Final[dict[type[Batch], _Plan]] = {
+    kind: _planned(kind.schema) for kind in (SpanBatch, LogBatch)
+}
 
 
 @dataclass(slots=True)
@@ -157,7 +161,7 @@ class Surfaces:
     def of(batch: Batch) -> Surfaces:
         """Collect them; arrays that share buffers with other data are copied first."""
         found = Surfaces({}, [], [], [])
-        plan = _plan(batch.schema)
+        plan = _PLANS[type(batch)]
         batches = batch.table.combine_chunks().to_batches()
         arrays = batches[0].columns if batches else []
         for name, column in zip(plan.names, arrays, strict=False):

@@ -15,7 +15,7 @@ class ServiceRetention(Settings):
 
     service: str = Field(min_length=1, description="Its `service.name`.")
     max_age: Duration = Field(
-        description="Its spans in whole hours older than this are deleted; 0 keeps them for ever.",
+        description="What it sent in whole hours older than this is deleted; 0 keeps it for ever.",
     )
 
 
@@ -24,12 +24,12 @@ class RetentionSettings(Settings):
 
     max_age: Duration = Field(
         7 * 86400.0,
-        description="Whole hours of spans older than this are deleted; 0 keeps them for ever.",
+        description="Whole hours older than this are deleted; 0 keeps them for ever.",
     )
     services: tuple[ServiceRetention, ...] = Field(
         (),
         description="Services with an age of their own, shorter or longer than `max_age`. Files "
-        "are rewritten without their spans when its time comes.",
+        "are rewritten without what they sent when its time comes.",
     )
     max_bytes: ByteSize = Field(
         4 * 2**30,

@@ -91,7 +91,7 @@ class RuleSettings(Settings):
 
 
 class RedactionSettings(KeyPolicySettings):
-    """Removes PII and secrets from every string of a span before anything else sees it."""
+    """Removes PII and secrets from every string of the data before anything else sees it."""
 
     profile: Profile = Field(
         "balanced",

@@ -82,8 +82,8 @@ class KeyPolicySettings(Settings):
     allow_all_keys: bool = Field(
         default=True,
         description="Keep attributes whatever their key. If false, only `allowed_keys` and "
-        "`ignored_keys` are kept, of resources (`service.name` too), scopes, spans, events and "
-        "links.",
+        "`ignored_keys` are kept, of resources (`service.name` too), scopes, spans, events, "
+        "links and log records.",
     )
     allowed_keys: tuple[str, ...] = Field(
         (),

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import httpx
 
-from tests.e2e.otlp_client import Load
+from tests.e2e.otlp_client import LOGS, Load, numbered_log_records, post
 from tests.e2e.sidecar import free_ports
 from tests.sql.hostile_sql import HOSTILE
 from tests.sql.sql_endpoint import ENDLESS, WAIT_S, await_that, query_processes
@@ -28,7 +28,7 @@ def test_spans_come_in_while_hostile_and_endless_queries_run(
 ) -> None:
     """Scenario: clients send spans; another one sends the hostile list, beside an endless query.
 
-    Guarantees: no span is refused, all are found by SQL over HTTP; outcomes are counted; the
+    Guarantees: no span is refused, all are found by SQL over HTTP, and log records too; outcomes are counted; the
     token, which came from a file, is in no log and not in print-config; when the sidecar is
     killed no query process is left.
     """
@@ -59,6 +59,9 @@ def test_spans_come_in_while_hostile_and_endless_queries_run(
         acked = len(load.ledger.acked)
         assert acked > 1_000
         await_that(lambda: ask(COUNT).json() == [{"n": acked}])
+        assert post(running.http_endpoint, numbered_log_records("a", 0, 7), LOGS).ok
+        await_that(lambda: ask("SELECT count(*) AS n FROM logs").json() == [{"n": 7}])
+        assert ask(f"FROM trace_logs('{'0' * 32}')").json() == []
         assert running.metric("clearspan_sql_requests_total", outcome="timeout") == 1
         assert running.metric("clearspan_sql_requests_total", outcome="refused") > 60
         assert BEARER not in running.command("print-config").stdout + running.log

@@ -13,8 +13,9 @@ from storage.lake_tables import SPAN_EVENTS_SCHEMA, SPANS_SCHEMA
 from storage.sql import connect, run_query
 from storage.sql_views import MACROS, VIEWS
 from tests.sql.busy_day import BURST_ERRORS, busy_day
-from tests.sql.rows import shop
+from tests.sql.rows import TRACE, shop
 from tests.sql.writer import write_once
+from tests.storage.log_batches import log_batch, log_request, log_store
 
 DOCS = Path(__file__).parents[2] / "docs"
 DOC = (DOCS / "sql.md").read_text(encoding="utf-8")
@@ -35,9 +36,13 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def busy(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Return a data directory with the shop's spans and those of a busy day."""
+    """Return a data directory with the shop's spans, those of a busy day, and log records."""
     path = tmp_path_factory.mktemp("busy")
     write_once(path, shop(), busy_day())
+    logs = log_store(path)
+    failure = {"severity_number": 17, "severity_text": "ERROR", "trace_id": TRACE}
+    logs.store(log_batch(log_request({**failure, "body": "bad amount"}, service_name="shop")))
+    logs.lake.close()
     return path
 
 

@@ -28,9 +28,9 @@ def test_spans_come_in_while_hostile_and_endless_queries_run(
 ) -> None:
     """Scenario: clients send spans; another one sends the hostile list, beside an endless query.
 
-    Guarantees: no span is refused, all are found by SQL over HTTP, and log records too; outcomes are counted; the
-    token, which came from a file, is in no log and not in print-config; when the sidecar is
-    killed no query process is left.
+    Guarantees: no span is refused, all are found by SQL over HTTP, and log records too; outcomes
+    are counted; the token, which came from a file, is in no log and not in print-config; when the
+    sidecar is killed no query process is left.
     """
     file = tmp_path / "token"
     file.write_text(f"{BEARER}\n", encoding="ascii")

@@ -34,9 +34,9 @@ class LakeFiles:
     """The files of lakes as SQL sees them.
 
     ``log_lakes`` are the lakes of log records beside them. ``promoted`` are the columns that the
-    views show beside the schema's own. ``uniform`` are the
-    tables of which all files are of today's layout; ``is_stored`` tells whether any of ``spans``
-    is. What is not known is never wrong: it is read in the way that suits all files.
+    views show beside the schema's own. ``uniform`` are the tables of which all files are of today's
+    layout; ``is_stored`` tells whether any of ``spans`` is. What is not known is never wrong: it is
+    read in the way that suits all files.
     """
 
     promoted: tuple[PromotedColumn, ...] = ()
@@ -55,7 +55,7 @@ class LakeFiles:
         if self.log_lakes:
             manifests["l"] = _manifests(self.log_lakes, (LOGS,))
         lists: dict[str, str] = {}
-        for table in self._tables:
+        for table in self.tables:
             of = "l" if table == LOGS else "m"
             # unnest and list rather than a lambda, whose syntax differs between DuckDB versions
             lists[table] = (
@@ -72,7 +72,7 @@ class LakeFiles:
         return f"SET VARIABLE {_VARIABLE} = (\n  WITH {ctes}\n  SELECT struct_pack(\n{packed}))"
 
     @property
-    def _tables(self) -> tuple[str, ...]:
+    def tables(self) -> tuple[str, ...]:
         """The tables that there are files of."""
         return (*_TABLES, LOGS) if self.log_lakes else _TABLES
 
@@ -122,10 +122,11 @@ def read_promoted(connection: duckdb.DuckDBPyConnection, lakes: Sequence[str]) -
 def look_at_files(connection: duckdb.DuckDBPyConnection, files: LakeFiles) -> LakeFiles:
     """Return the same with what the connection's variable lists now; raises duckdb.Error."""
     listed = f"getvariable('{_VARIABLE}')"
-    tables = files._tables  # noqa: SLF001 - of this module
-    counts = ", ".join(f"len({listed}.{table}), len({listed}.{table}_today)" for table in tables)
+    counts = ", ".join(
+        f"len({listed}.{table}), len({listed}.{table}_today)" for table in files.tables
+    )
     (found,) = connection.sql(f"SELECT {counts}").fetchall()
-    pairs = zip(tables, found[::2], found[1::2], strict=True)
+    pairs = zip(files.tables, found[::2], found[1::2], strict=True)
     uniform = frozenset(table for table, all_files, today in pairs if all_files == today)
     return replace(files, uniform=uniform, is_stored=bool(found[1]))
 

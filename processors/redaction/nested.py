@@ -13,7 +13,7 @@ from processors.redaction.operators import REDACTED, TOO_DEEP
 from processors.redaction.verdict import Found, Verdict
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Container
 
 
 MAX_DEPTH: Final = 64
@@ -21,7 +21,8 @@ MAX_DEPTH: Final = 64
 
 @dataclass(slots=True)
 class JsonRedactor:
-    """One walk over one JSON value. ``judge`` gives the verdict on a leaf or key.
+    """One walk over one JSON value. ``judge`` gives the verdict on a leaf or key, ``clean`` are
+    strings that need none under no special key.
 
     Another walk over the result finds nothing as long as ``is_at_rest``: a leaf that was scanned
     is at rest, one that its key decided may not be, and a changed key may decide otherwise.
@@ -29,6 +30,7 @@ class JsonRedactor:
 
     judge: Callable[[str, KeyClass, int], Verdict | None]
     classify: Callable[[str], KeyClass]
+    clean: Container[str]
     found: list[Found]
     is_at_rest: bool = True
 
@@ -63,6 +65,8 @@ class JsonRedactor:
         return value if all(map(is_, items, value)) else items
 
     def _leaf(self, value: Any, text: str, key_class: KeyClass, depth: int) -> Any:
+        if key_class is SCAN and text in self.clean:
+            return value
         verdict = self.judge(text, key_class, depth + 1)
         if verdict is None:
             return value
@@ -92,6 +96,8 @@ class JsonRedactor:
         if outer.is_whole:
             return outer
         own = self.classify(key)
+        if own is outer is SCAN and key != "bytesValue":
+            return SCAN
         if own.is_whole:
             return own
         context = own.context | outer.context

@@ -269,7 +269,9 @@ class Redactor:
 
     def _in_json(self, text: str, key_class: KeyClass, depth: int, trail: _Trail) -> str | None:
         """Return redacted JSON, None if nothing was found; raises ValueError if it is no JSON."""
-        walk = nested.JsonRedactor(self._judge_leaf, self.keys.classify_nested, trail.found)
+        walk = nested.JsonRedactor(
+            self._judge_leaf, self.keys.classify_nested, self._unsuspicious, trail.found
+        )
         try:
             if depth <= nested.MAX_DEPTH:
                 redacted = walk.redact(text, key_class, depth)
@@ -283,8 +285,6 @@ class Redactor:
     def _judge_leaf(self, text: str, key_class: KeyClass, depth: int) -> Verdict | None:
         if key_class is not SCAN:
             return self._judge(text, key_class, depth, _Trail())
-        if text in self._unsuspicious:
-            return None
         marks = self._marks(text)
         if marks or self._detectors.blind:
             return self._judge(text, key_class, depth, _Trail(), marks)

@@ -21,9 +21,9 @@ MAX_DEPTH: Final = 64
 
 @dataclass(slots=True)
 class JsonRedactor:
-    """One walk over one JSON value. ``judge`` gives the verdict on a leaf or key, ``clean`` are
-    strings that need none under no special key.
+    """One walk over one JSON value.
 
+    ``judge`` gives the verdict on a leaf or key; ``clean`` ones need none without a special key.
     Another walk over the result finds nothing as long as ``is_at_rest``: a leaf that was scanned
     is at rest, one that its key decided may not be, and a changed key may decide otherwise.
     """

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from config.settings import BatchingSettings
 
 # A micro-batch of this size has its fixed cost (3 ms) well spread: waiting for more gains little.
-_ENOUGH_BYTES: Final = 512 * 1024
+_ENOUGH_BYTES: Final = 1024 * 1024
 _NEW_GAP_SHARE: Final = 0.2
 
 

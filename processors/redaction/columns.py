@@ -28,7 +28,7 @@ from processors.redaction.unique_keys import keep_keys_apart
 from processors.redaction.verdict import Verdict
 
 if TYPE_CHECKING:
-    from collections.abc import Hashable, Iterator, Sequence
+    from collections.abc import Hashable, Iterable, Iterator, Sequence
 
     from numpy.typing import NDArray
 
@@ -229,15 +229,16 @@ class BatchRedaction:
     ) -> None:
         """Judge the strings at these places: set their verdicts in ``known`` and remember them."""
         suspects = new
+        marks: Iterable[list[int] | None] = repeat(None)
         if key_class is SCAN:
-            suspicious = self._redactor.suspicious([texts[place] for place in new])
-            suspects = list(compress(new, suspicious))
-            clean = compress(new, map(not_, suspicious))
+            screened = self._redactor.screened([texts[place] for place in new])
+            suspects, marks = list(compress(new, screened)), filter(None, screened)
+            clean = compress(new, map(not_, screened))
             self._cache.remember_clean([texts[place] for place in clean])
         else:
             self._redactor.prepare([texts[place] for place in new], key_class)
-        for place in suspects:
-            known[place] = verdict = self._redactor.judge(texts[place], key_class)
+        for place, marked in zip(suspects, marks, strict=False):
+            known[place] = verdict = self._redactor.judge(texts[place], key_class, marked)
             self._cache.remember(keys[place], verdict)
         self._audit.judged["analysed"] += len(suspects)
         self._audit.judged["screened"] += len(new) - len(suspects)

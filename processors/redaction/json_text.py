@@ -76,6 +76,8 @@ def leaves(text: str) -> Iterator[str]:
 
 
 def _quoted(text: str) -> str:
+    if text.isascii():
+        return encode_basestring(text)
     try:
         text.encode()
     except UnicodeEncodeError:  # a lone surrogate came as an escape and must go as one

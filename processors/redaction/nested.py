@@ -13,7 +13,7 @@ from processors.redaction.operators import REDACTED, TOO_DEEP
 from processors.redaction.verdict import Found, Verdict
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Container
 
 
 MAX_DEPTH: Final = 64
@@ -21,11 +21,18 @@ MAX_DEPTH: Final = 64
 
 @dataclass(slots=True)
 class JsonRedactor:
-    """One walk over one JSON value. ``judge`` gives the verdict on a leaf or key."""
+    """One walk over one JSON value.
+
+    ``judge`` gives the verdict on a leaf or key; ``clean`` ones need none without a special key.
+    Another walk over the result finds nothing as long as ``is_at_rest``: a leaf that was scanned
+    is at rest, one that its key decided may not be, and a changed key may decide otherwise.
+    """
 
     judge: Callable[[str, KeyClass, int], Verdict | None]
     classify: Callable[[str], KeyClass]
+    clean: Container[str]
     found: list[Found]
+    is_at_rest: bool = True
 
     def redact(self, text: str, key_class: KeyClass, depth: int) -> str | None:
         """Return the redacted JSON text, or None if nothing was found.
@@ -58,11 +65,16 @@ class JsonRedactor:
         return value if all(map(is_, items, value)) else items
 
     def _leaf(self, value: Any, text: str, key_class: KeyClass, depth: int) -> Any:
+        if key_class is SCAN and text in self.clean:
+            return value
         verdict = self.judge(text, key_class, depth + 1)
         if verdict is None:
             return value
         self.found.extend(verdict.found)
-        return verdict.text if verdict.is_cut else value
+        if not verdict.is_cut:
+            return value
+        self.is_at_rest &= not key_class.is_whole
+        return verdict.text
 
     def _object(self, value: Object, outer: KeyClass, depth: int) -> Object:
         named = _named_value(value)
@@ -72,6 +84,7 @@ class JsonRedactor:
             if named is not None and key in {"value", "Value"}:
                 inner = self._inner(named, outer)
             new_key = self._leaf(key, key, SCAN, depth)
+            self.is_at_rest &= new_key is key
             pairs.append((new_key, self._value(item, inner, depth + 1)))
         unchanged = all(
             new[0] is old[0] and new[1] is old[1] for new, old in zip(pairs, value, strict=True)
@@ -83,6 +96,8 @@ class JsonRedactor:
         if outer.is_whole:
             return outer
         own = self.classify(key)
+        if own is outer is SCAN and key != "bytesValue":
+            return SCAN
         if own.is_whole:
             return own
         context = own.context | outer.context

@@ -179,9 +179,11 @@ class CardRecognizer(FailClosed, CreditCardRecognizer):  # type: ignore[misc]  #
             patterns=[
                 # Luhn decides (score 1 or 0), so the base score never does
                 Pattern("card", self.PATTERNS[0].regex, 0.5),
+                # The look-behind stands behind what it is about, here and in the IBAN's, because
+                # the screen drops it there: in front it makes Hyperscan three times slower.
                 Pattern(
                     "mastercard 2-series",
-                    r"\b2(?:2(?:2[1-9]|[3-9]\d)|[3-6]\d\d|7(?:[01]\d|20))[- ]?\d{4}[- ]?\d{4}"
+                    r"2(?<!\w2)(?:2(?:2[1-9]|[3-9]\d)|[3-6]\d\d|7(?:[01]\d|20))[- ]?\d{4}[- ]?\d{4}"
                     r"[- ]?\d{4}\b",
                     0.5,
                 ),
@@ -227,7 +229,7 @@ class ExactIbanRecognizer(FailClosed, IbanRecognizer):  # type: ignore[misc]  # 
             patterns=[
                 Pattern(
                     "iban",
-                    rf"(?<![A-Za-z0-9])(?:{'|'.join(_IBAN_LENGTHS)})[0-9]{{2}}"
+                    rf"[A-Z]{{2}}(?<=(?<![A-Za-z0-9])(?:{'|'.join(_IBAN_LENGTHS)}))[0-9]{{2}}"
                     r"(?:[ \-]?[A-Za-z0-9]){4}",
                     1.0,
                 ),

@@ -34,7 +34,7 @@ from processors.redaction.operators import (
 )
 from processors.redaction.registry import build_registry
 from processors.redaction.sanitize import SANITIZERS
-from processors.redaction.screen import LOOK_CLOSER, Screen
+from processors.redaction.screen import LOOK_CLOSER, UNSCREENED, Screen
 from processors.redaction.user_values import whole_match
 from processors.redaction.verdict import BY_KEY, Found, Verdict
 
@@ -75,10 +75,14 @@ class RedactedText:
 
 @dataclass(slots=True)
 class _Trail:
-    """What was found on the way to a verdict."""
+    """What was found on the way to a verdict.
+
+    ``is_at_rest``: what the last pass wrote consists of parts that were each judged to their end.
+    """
 
     found: list[Found] = field(default_factory=list)
     findings: list[Finding] = field(default_factory=list)
+    is_at_rest: bool = False
 
     def note(self, findings: Iterable[Finding]) -> None:
         """Add what rules found."""
@@ -132,22 +136,36 @@ class Redactor:
         ]
         return RedactedText(verdict.text, tuple(found))
 
-    def suspicious(self, texts: list[str]) -> list[bool]:
-        """Tell which texts have to be judged; in the others there is nothing to find."""
-        if self._screen is None or self._detectors.blind:
-            return [True] * len(texts)
-        return self._screen.suspicious(texts)
+    def screened(self, texts: list[str]) -> list[list[int]]:
+        """Return for each text what ``judge`` needs to know; empty: there is nothing to find."""
+        if self._screen is None:
+            return [self._all_marks] * len(texts)
+        if self._detectors.blind:
+            return [[*self._screen.marks(text), UNSCREENED] for text in texts]
+        return self._screen.screened(texts)
 
     def prepare(self, texts: list[str], key_class: KeyClass) -> None:
         """Get ready to judge these under one class: what takes long is asked for together."""
         if self._names is not None and key_class.has_names:
             self._names.prepare(leaf for text in texts for leaf in json_text.leaves(text))
 
-    def judge(self, text: str, key_class: KeyClass = SCAN) -> Verdict | None:
-        """Return what to write instead of the text, None to leave it as it is."""
-        return self._judge(text, key_class, 0, _Trail())
+    def judge(
+        self, text: str, key_class: KeyClass = SCAN, marks: list[int] | None = None
+    ) -> Verdict | None:
+        """Return what to write instead of the text, None to leave it as it is.
 
-    def _judge(self, text: str, key_class: KeyClass, depth: int, trail: _Trail) -> Verdict | None:
+        ``marks`` are what ``screened`` returned for it, None if it was not asked.
+        """
+        return self._judge(text, key_class, 0, _Trail(), marks)
+
+    def _judge(
+        self,
+        text: str,
+        key_class: KeyClass,
+        depth: int,
+        trail: _Trail,
+        marks: list[int] | None = None,
+    ) -> Verdict | None:
         if not text or key_class.kind is KeyKind.IGNORED or self.operators.is_token(text):
             return None
         if key_class.is_whole:
@@ -156,7 +174,7 @@ class Redactor:
                 return self._whole(text, key_class.kind, depth)
             trail.found.append(Found(entity, BY_KEY))  # what else is in it is cut all the same
         try:
-            current = self._settle(text, key_class, depth, trail)
+            current = self._settle(text, key_class, depth, trail, marks)
         except RedactionFailedError:
             current = REDACTED_WHOLE
             trail.found.append(Found(REDACTED, "failed"))
@@ -185,24 +203,43 @@ class Redactor:
         verdict = self._judge(key, SCAN, depth + 1, _Trail())
         return key if verdict is None else verdict.text
 
-    def _settle(self, text: str, key_class: KeyClass, depth: int, trail: _Trail) -> str:
+    def _settle(
+        self,
+        text: str,
+        key_class: KeyClass,
+        depth: int,
+        trail: _Trail,
+        marks: list[int] | None,
+    ) -> str:
         """Redact until nothing more is found, so that redacting the result changes nothing."""
         current = text
         if self._is_allowed(text):
             return text
         sanitize = SANITIZERS.get(key_class.sanitizer)
         for attempt in range(_MAX_PASSES):
-            following = self._pass(current, key_class, depth, trail, original=attempt == 0)
+            trail.is_at_rest = False
+            if attempt or marks is None:
+                marks = self._marks(current)
+            following = self._pass(current, marks, key_class, depth, trail, original=not attempt)
             if following is None and sanitize is not None:
                 following = sanitize(current)
             if following is None or following == current:
                 return current
             current = following
+            if trail.is_at_rest and sanitize is None:
+                return current
         trail.found.append(Found(REDACTED, "not at rest"))
         return REDACTED_WHOLE
 
-    def _pass(
-        self, text: str, key_class: KeyClass, depth: int, trail: _Trail, *, original: bool
+    def _pass(  # noqa: PLR0913 - the state of one walk
+        self,
+        text: str,
+        marks: list[int],
+        key_class: KeyClass,
+        depth: int,
+        trail: _Trail,
+        *,
+        original: bool,
     ) -> str | None:
         """Return the text with everything found replaced, None if nothing was found."""
         if key_class.binary:
@@ -210,7 +247,6 @@ class Redactor:
             if inside is not None:
                 trail.found.append(inside)
                 return self.operators.replacement(inside.entity, text, is_exact=False)
-        marks = self._marks(text)
         if not marks and not self._detectors.blind and not key_class.has_names:
             return None
         if json_text.looks_like_json(text):
@@ -233,31 +269,30 @@ class Redactor:
 
     def _in_json(self, text: str, key_class: KeyClass, depth: int, trail: _Trail) -> str | None:
         """Return redacted JSON, None if nothing was found; raises ValueError if it is no JSON."""
-        walk = nested.JsonRedactor(self._judge_leaf, self.keys.classify_nested, trail.found)
+        walk = nested.JsonRedactor(
+            self._judge_leaf, self.keys.classify_nested, self._unsuspicious, trail.found
+        )
         try:
             if depth <= nested.MAX_DEPTH:
-                return walk.redact(text, key_class, depth)
+                redacted = walk.redact(text, key_class, depth)
+                trail.is_at_rest = walk.is_at_rest
+                return redacted
         except RecursionError:
             pass  # deeper than the parser goes
         trail.found.append(Found(REDACTED, "too deep"))
         return TOO_DEEP
 
     def _judge_leaf(self, text: str, key_class: KeyClass, depth: int) -> Verdict | None:
-        if key_class is SCAN and not self._is_suspicious(text):
-            return None
-        return self._judge(text, key_class, depth, _Trail())
-
-    def _is_suspicious(self, text: str) -> bool:
-        """Tell whether a leaf has to be judged; remembers short ones like roles, keys and types."""
-        if text in self._unsuspicious:
-            return False
-        if self._detectors.blind or self._marks(text):
-            return True
-        if len(text) <= _SHORT:
+        if key_class is not SCAN:
+            return self._judge(text, key_class, depth, _Trail())
+        marks = self._marks(text)
+        if marks or self._detectors.blind:
+            return self._judge(text, key_class, depth, _Trail(), marks)
+        if len(text) <= _SHORT:  # roles, keys and types
             if len(self._unsuspicious) >= _MAX_REMEMBERED:
                 self._unsuspicious.clear()
             self._unsuspicious.add(text)
-        return False
+        return None
 
     def _marks(self, text: str) -> list[int]:
         return self._all_marks if self._screen is None else self._screen.marks(text)

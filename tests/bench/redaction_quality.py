@@ -171,7 +171,8 @@ def _speed(console: Console) -> None:
     clean = ["".join(c for c in text if not c.isdigit() and c != "@") for text in prompt]
 
     def screened(text: str) -> object:
-        return ours.suspicious([text])[0] and ours.judge(text)
+        marks = ours.screened([text])[0]
+        return marks and ours.judge(text, marks=marks)
 
     own = cpu_us(screened, short)
     stock_us = cpu_us(lambda text: stock.analyze(text, "en"), short[:400])

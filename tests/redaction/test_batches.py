@@ -262,10 +262,10 @@ def test_failure_refuses_the_batch_without_a_trace_of_it(
 ) -> None:
     """Scenario: a fault inside, with a payload in its message. Guarantees: refused, nothing told."""
 
-    def fail(texts: list[str]) -> list[bool]:
+    def fail(texts: list[str]) -> list[list[int]]:
         raise ValueError(texts)
 
-    monkeypatch.setattr(processor._redactor, "suspicious", fail)
+    monkeypatch.setattr(processor._redactor, "screened", fail)
     with pytest.raises(RedactionUnavailable) as caught:
         processor.process(batch_of([("a", MAIL, None)], 1))
     assert caught.value.__cause__ is None

@@ -122,11 +122,10 @@ class Layout:
         """Return what the table's files get where those of ``spans`` get this."""
         return self if table == SPANS else Layout.of_today(table)
 
-    def arrow(self, table: str) -> pa.Schema:
-        """Return the table's schema of today, then the promoted columns."""
-        return pa.schema(
-            [*TABLES[table], *((one.column, _TYPES[one.type]) for one in self.columns)]
-        )
+    def arrow(self, table: str, own: pa.Schema | None = None) -> pa.Schema:
+        """Return the table's schema of today (or ``own``), then the promoted columns."""
+        columns = TABLES[table] if own is None else own
+        return pa.schema([*columns, *((one.column, _TYPES[one.type]) for one in self.columns)])
 
     def widen(self, rows: pa.Table) -> pa.Table:
         """Return rows of the schema's own columns with the promoted ones behind them."""

@@ -90,24 +90,32 @@ def merge_files(directory: Path, staging: Path, merge: Merge, facts: Facts) -> S
 
     Raises ``DamagedInputError`` naming an input that cannot be read, OSError when writing fails.
     """
-    encoded = Encoded.of(merge.table, facts.layout)
-    writer = ParquetWriter(staging, merge.table, facts.rows, facts.layout, encoded.schema)
     try:
-        oldest_first = sorted(merge.inputs, key=lambda entry: entry.min_start_us)
-        write_grouped(
-            (
-                piece
-                for entry in oldest_first
-                for piece in pieces_of(directory, entry, _MERGED_ROWS, encoded)
-            ),
-            writer,
-            _MERGED_ROWS,
-        )
-        size = writer.close(facts)
+        encoded = Encoded.of(merge.table, facts.layout)
+        size = _write_merged(directory, staging, merge, facts, encoded)
+    except pa.ArrowNotImplementedError:
+        # a map in a group had to be read with two dictionaries, which Arrow does not know to do
+        size = _write_merged(directory, staging, merge, facts, None)
+    return StagedFile(staging, merge.table, merge.partition, size, facts)
+
+
+def _write_merged(
+    directory: Path, staging: Path, merge: Merge, facts: Facts, encoded: Encoded | None
+) -> int:
+    schema = encoded.schema if encoded else None
+    writer = ParquetWriter(staging, merge.table, facts.rows, facts.layout, schema)
+    oldest_first = sorted(merge.inputs, key=lambda entry: entry.min_start_us)
+    pieces = (
+        piece
+        for entry in oldest_first
+        for piece in pieces_of(directory, entry, _MERGED_ROWS, encoded)
+    )
+    try:
+        write_grouped(pieces, writer, _MERGED_ROWS)
+        return writer.close(facts)
     except BaseException:
         writer.abort()
         raise
-    return StagedFile(staging, merge.table, merge.partition, size, facts)
 
 
 def merged_facts(merge: Merge, state: ManifestState) -> Facts:
@@ -169,18 +177,23 @@ def pieces_of(
     """Yield the rows of a file in its table's schema of today, so many at a time.
 
     Promoted columns are left out: whoever writes a file makes them of the attributes. ``encoded``
-    gives another form of the schema.
+    gives another form of the schema, in which some files cannot be read.
 
-    Raises ``DamagedInputError`` when the file cannot be read.
+    Raises ``DamagedInputError`` when the file cannot be read, pa.ArrowNotImplementedError when that
+    may be for the form alone.
     """
     schema, leaves = (encoded.schema, encoded.leaves) if encoded else (TABLES[entry.table], ())
     path = directory / entry.path
     try:
         with pq.ParquetFile(path, read_dictionary=leaves, page_checksum_verification=True) as file:
             wanted = [name for name in file.schema_arrow.names if name in TABLES[entry.table].names]
-            for piece in file.iter_batches(rows, columns=wanted, use_threads=False):
-                yield align(pa.Table.from_batches([piece]), schema)
+            # a group at a time: each has dictionaries of its own
+            for group in range(file.num_row_groups):
+                for piece in file.iter_batches(rows, [group], wanted, use_threads=False):
+                    yield align(pa.Table.from_batches([piece]), schema)
     except UNREADABLE as error:
+        if encoded and isinstance(error, pa.ArrowNotImplementedError):
+            raise
         raise _blame(error, entry) from error
 
 

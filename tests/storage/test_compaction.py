@@ -4,20 +4,29 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import pyarrow as pa
 import pyarrow.parquet as pq
+import pytest
 
 from collector.model import schema as s
 from collector.model import telemetry as t
 from config.exporters import CompactionSettings
+from storage import compaction
 from storage.compaction import plan_merges
 from storage.lake_tables import SPANS, SPANS_SCHEMA
 from storage.manifest_text import FileEntry
 from storage.parquet import ROW_GROUP_ROWS
 from tests.storage.batches import BASE_US, make_batch
+from tests.storage.store import lake_settings
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from storage.parquet import Encoded
     from tests.storage.conftest import Opener
 
+_pieces_of = compaction.pieces_of
 HOUR = "date=2023-11-14/hour=22"
 
 
@@ -58,6 +67,15 @@ def test_an_hour_of_flushes_stays_few_files_and_few_rewrites() -> None:
         assert final is None or len(final.inputs) >= 2
 
 
+def _not_implemented_if_encoded(
+    directory: Path, entry: FileEntry, rows: int, encoded: Encoded | None = None
+) -> Iterator[pa.Table]:
+    for number, piece in enumerate(_pieces_of(directory, entry, rows, encoded)):
+        if encoded and number:
+            raise pa.ArrowNotImplementedError
+        yield piece
+
+
 def test_large_files_and_other_hours_are_left_alone() -> None:
     """Scenario: many large files; small ones in different hours. Guarantee: nothing to merge."""
     settings = CompactionSettings(min_files=2)
@@ -93,6 +111,41 @@ def test_merged_rows_are_the_same(open_store: Opener) -> None:
     metadata = pq.read_metadata(store.path / "lake" / spans["path"])
     groups = [metadata.row_group(number).num_rows for number in range(metadata.num_row_groups)]
     assert all(4096 < rows <= ROW_GROUP_ROWS for rows in groups[:-1])
+
+
+@pytest.mark.parametrize("maps_in_two", [False, True])
+def test_merged_files_are_merged_again(
+    open_store: Opener, monkeypatch: pytest.MonkeyPatch, *, maps_in_two: bool
+) -> None:
+    """Scenario: files of several row groups, with more values than a Parquet dictionary holds.
+
+    Once as files that Arrow cannot read with the strings left in dictionaries.
+    Guarantee: one file a table, every row unchanged, nothing taken for damage.
+    """
+    monkeypatch.setattr(compaction, "_GROUP_BYTES", 2**20)
+    if maps_in_two:
+        monkeypatch.setattr(compaction, "pieces_of", _not_implemented_if_encoded)
+    settings = lake_settings(compaction=CompactionSettings(min_files=4, target_bytes=2**32))
+    store = open_store(settings=settings)
+    for seed in range(8):
+        batch = make_batch(3000, seed)
+        hosts = pa.array([f"host-{seed}-{row}-{'x' * 900}" for row in range(3000)])
+        ones = pa.array(range(3001), pa.int32())
+        keys = pa.repeat("host.name", 3000)
+        resources = pa.MapArray.from_arrays(ones, keys, hosts)
+        store.store(batch.replace({s.RESOURCE_ATTRIBUTES: resources}))
+        store.lake.flush()
+        if seed == 3:
+            store.lake.maintain()
+    before = {table: store.rows(table) for table in ("spans", "span_events")}
+    store.lake.maintain()
+    assert len(store.manifest()["files"]) == 2
+    assert store.telemetry.sums[t.LAKE_COMPACTIONS.name,] == 4
+    assert not store.telemetry.sums.get((t.LAKE_QUARANTINED.name,))
+    for table, rows in before.items():
+        keys = [(s.SPAN_ID, "ascending")]
+        merged = store.rows(table).sort_by(keys).combine_chunks()
+        assert merged.equals(rows.sort_by(keys).combine_chunks())
 
 
 def test_files_of_an_older_schema_are_merged(open_store: Opener) -> None:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import zlib
 from dataclasses import asdict, dataclass
-from functools import lru_cache
+from functools import cache, lru_cache
 from typing import TYPE_CHECKING, Any, Final, Self
 
 import pyarrow as pa
@@ -127,18 +127,15 @@ class Encoded:
     schema: pa.Schema
 
     @staticmethod
-    @lru_cache(maxsize=8)
-    def of(table: str, layout: Layout) -> Encoded:
-        """Return it for a table whose promoted columns will be made of plain strings."""
+    @cache
+    def of(table: str) -> Encoded:
+        """Return it for a table."""
         plain = _without_rows(TABLES[table])
         columns = pq.ParquetFile(plain).schema
-        made_of = tuple(f"{one.promotion.source}." for one in layout.columns)
         leaves = tuple(
             column.path
             for column in map(columns.column, range(len(columns)))
-            if column.logical_type.type == "STRING"
-            and column.path not in _VARIED
-            and not column.path.startswith(made_of)
+            if column.logical_type.type == "STRING" and column.path not in _VARIED
         )
         return Encoded(leaves, pq.ParquetFile(plain, read_dictionary=leaves).schema_arrow)
 

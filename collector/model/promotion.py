@@ -39,8 +39,9 @@ class AttributeColumns:
     def of(self, map_of: Callable[[str], pa.MapArray]) -> dict[str, pa.Array]:
         """Return name and values of every column that any row has a key of; null without it.
 
-        ``map_of`` gives the map column of a name, one entry a row. A value that does not parse as
-        the column's type is null, whatever the rows beside it hold.
+        ``map_of`` gives the map column of a name, one entry a row, of strings or dictionaries of
+        them. A value that does not parse as the column's type is null, whatever the rows beside it
+        hold.
         """
         columns: dict[str, pa.Array] = {}
         for source, of_key in self._of_key.items():
@@ -76,6 +77,8 @@ def _promote(
     types = {promotion.column: promotion.type for _, promotion, _ in wanted}
     for column, entry in entries.items():
         texts = attributes.items.take(pa.array(entry, mask=entry < 0))
+        if pa.types.is_dictionary(texts.type):
+            texts = texts.dictionary_decode()
         yield column, _typed(texts, types[column])
 
 

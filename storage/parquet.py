@@ -49,9 +49,20 @@ _NO_DICTIONARY: Final = frozenset(
         "links.list.element.span_id",
     },
 )
-# prompts, log lines and ids: few repeat
+# Prompts, log lines, ids: few repeat, and a dictionary would carry those of rows elsewhere.
 _VARIED: Final = frozenset(
-    {ls.BODY, "attributes.key_value.value", "links.list.element.attributes.key_value.value"}
+    {
+        "attributes.key_value.value",
+        "links.list.element.attributes.key_value.value",
+        "url_path",
+        "gen_ai_response_id",
+        "gen_ai_conversation_id",
+        "session_id",
+        "user_id",
+        "exception_message",
+        s.STATUS_MESSAGE,
+        ls.BODY,
+    }
 )
 # random values and free text: a minimum and a maximum exclude nothing, a Bloom filter of ids does
 _NO_STATISTICS: Final = frozenset({s.TRACE_ID, s.SPAN_ID, s.PARENT_SPAN_ID, ls.BODY})

@@ -6,20 +6,15 @@ import base64
 import binascii
 import hashlib
 import re
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
 from config.redaction_keys import KeyPolicySettings
 from processors.redaction import json_text, nested, views
 from processors.redaction.content import replace_content
 from processors.redaction.detectors import Detectors
-from processors.redaction.findings import (
-    Finding,
-    RedactionFailedError,
-    merge,
-    outside_tokens,
-)
-from processors.redaction.key_words import joined_words, phrases_in
+from processors.redaction.finder import Finder
+from processors.redaction.findings import Finding, RedactionFailedError
 from processors.redaction.keys import SCAN, KeyClass, KeyClassifier, KeyKind
 from processors.redaction.ner import NamedEntities
 from processors.redaction.operators import (
@@ -35,7 +30,6 @@ from processors.redaction.operators import (
 from processors.redaction.registry import build_registry
 from processors.redaction.sanitize import SANITIZERS
 from processors.redaction.screen import LOOK_CLOSER, UNSCREENED, Screen
-from processors.redaction.user_values import whole_match
 from processors.redaction.verdict import BY_KEY, Found, Verdict
 
 if TYPE_CHECKING:
@@ -46,10 +40,6 @@ if TYPE_CHECKING:
 # Replacing can bring a new match about; a string that is not at rest after this many is cut whole.
 _MAX_PASSES: Final = 6
 _SEGMENT: Final = re.compile(r"[^\s&;=?,\"'<>()\[\]{}|/:]+")
-_CONTEXT_BEFORE: Final = 60
-_CONTEXT_AFTER: Final = 30
-_LIFT: Final = 0.35
-_LIFTED_AT_LEAST: Final = 0.4
 _RULES_VERSION: Final = 2
 _SHORT: Final = 64
 _MAX_REMEMBERED: Final = 4096
@@ -102,11 +92,10 @@ class Redactor:
             ConfigError: An entity is not known.
         """
         self._detectors = Detectors.of(build_registry(settings))
-        self._allowed = whole_match(settings.allowed_values)
-        self._threshold = settings.score_threshold
         self._names = NamedEntities(settings.ner) if settings.ner.is_on else None
         named = settings.ner.entities if settings.ner.is_on else ()
         self.operators = Operators(settings, {*self._detectors.entities, *named})
+        self._finder = Finder(self._detectors, self.operators, settings)
         context = self._detectors.context_words(settings.score_threshold)
         self.keys = KeyClassifier(
             settings,
@@ -213,7 +202,7 @@ class Redactor:
     ) -> str:
         """Redact until nothing more is found, so that redacting the result changes nothing."""
         current = text
-        if self._is_allowed(text):
+        if self._finder.is_allowed(text):
             return text
         sanitize = SANITIZERS.get(key_class.sanitizer)
         for attempt in range(_MAX_PASSES):
@@ -255,7 +244,7 @@ class Redactor:
             except ValueError:
                 pass  # no JSON after all: plain text that begins with a bracket
         named = self._names.find(text) if self._names and key_class.has_names else []
-        found, kept = self._find(text, marks, key_class, named)
+        found, kept = self._finder.find(text, marks, key_class, named)
         trail.note(found)
         trail.note(kept)
         if original:
@@ -297,50 +286,6 @@ class Redactor:
     def _marks(self, text: str) -> list[int]:
         return self._all_marks if self._screen is None else self._screen.marks(text)
 
-    def _find(
-        self,
-        text: str,
-        marks: Iterable[int],
-        key_class: KeyClass,
-        named: Iterable[Finding] = (),
-    ) -> tuple[list[Finding], list[Finding]]:
-        """Return disjoint findings over the threshold, leaving earlier replacements alone.
-
-        Those to cut and those to keep apart: a kept one must not stand in for a cut one.
-        """
-        found = [
-            scored
-            for one in (*named, *self._detectors.find(text, dict.fromkeys(marks)))
-            if (scored := self._scored(one, text, key_class)) is not None
-            and not self._is_allowed(text[one.start : one.end])
-        ]
-        kept = [one for one in found if self.operators.keeps(one.entity)]
-        if kept:
-            found = [one for one in found if not self.operators.keeps(one.entity)]
-        token = self.operators.token
-        return merge(outside_tokens(text, found, token)), merge(outside_tokens(text, kept, token))
-
-    def _is_allowed(self, text: str) -> bool:
-        return self._allowed is not None and self._allowed(text)
-
-    def _scored(self, found: Finding, text: str, key_class: KeyClass) -> Finding | None:
-        """Return the finding if its score is enough, lifted if it takes a word near it."""
-        if found.score >= self._threshold and found.rule not in self._detectors.gated:
-            return found
-        lifted = min(1.0, max(found.score + _LIFT, _LIFTED_AT_LEAST))
-        if lifted < self._threshold or not self._has_context(found, text, key_class):
-            return None
-        return replace(found, score=lifted)
-
-    def _has_context(self, found: Finding, text: str, key_class: KeyClass) -> bool:
-        """Tell whether words of the entity's context stand near the finding, or in the key."""
-        words = self._detectors.context.get(found.entity, frozenset())
-        if not words.isdisjoint(key_class.context):
-            return True
-        before = text[max(0, found.start - _CONTEXT_BEFORE) : found.start]
-        after = text[found.end : found.end + _CONTEXT_AFTER]
-        return any(phrases_in(words, joined_words(f"{before} {after}")))
-
     def _cut(self, text: str, found: list[Finding]) -> str:
         parts: list[str] = []
         position = 0
@@ -380,13 +325,13 @@ class Redactor:
         values = {
             reading[one.start : one.end]
             for reading in views.readings(text)
-            for one in self._find(reading, self._marks(reading), key_class)[0]
+            for one in self._finder.find(reading, self._marks(reading), key_class)[0]
         }
         return any(value in left for left in (cut, *views.readings(cut)) for value in values)
 
     def _in_readings(self, text: str, key_class: KeyClass) -> list[Finding]:
         for reading in views.readings(text):
-            found, _ = self._find(reading, self._marks(reading), key_class)
+            found, _ = self._finder.find(reading, self._marks(reading), key_class)
             if found:
                 return found
         return []

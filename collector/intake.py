@@ -17,8 +17,9 @@ if TYPE_CHECKING:
     from collector.model.contracts import Outcome, Transport
     from config.settings import BatchingSettings
 
-# A micro-batch of this size has its fixed cost (3 ms) well spread: waiting for more gains little.
-_ENOUGH_BYTES: Final = 1024 * 1024
+# A micro-batch of this size has its fixed cost (5 ms) well spread. Twice of it gains 4 % more, but a
+# few senders that wait for their answers do not have as much under way, and would wait for nothing.
+_ENOUGH_BYTES: Final = 512 * 1024
 _NEW_GAP_SHARE: Final = 0.2
 
 

@@ -17,8 +17,8 @@ if TYPE_CHECKING:
     from collector.model.contracts import Outcome, Transport
     from config.settings import BatchingSettings
 
-# A micro-batch of this size has its fixed cost (5 ms) well spread. Twice of it gains 4 % more, but a
-# few senders that wait for their answers do not have as much under way, and would wait for nothing.
+# A micro-batch of this size has its fixed cost (5 ms) well spread. Twice as much gains 4 %, but a
+# few senders that wait for their answers never have that much under way, and would wait in vain.
 _ENOUGH_BYTES: Final = 512 * 1024
 _NEW_GAP_SHARE: Final = 0.2
 

@@ -25,7 +25,7 @@ class JsonRedactor:
 
     ``judge`` gives the verdict on a leaf or key; ``clean`` ones need none without a special key.
     Another walk over the result finds nothing as long as ``is_at_rest``: a leaf that was scanned
-    is at rest, one that its key decided may not be, and a changed key may decide otherwise.
+    is at rest, one that its key decided may not be, and a changed key or name may decide otherwise.
     """
 
     judge: Callable[[str, KeyClass, int], Verdict | None]
@@ -86,6 +86,8 @@ class JsonRedactor:
             new_key = self._leaf(key, key, SCAN, depth)
             self.is_at_rest &= new_key is key
             pairs.append((new_key, self._value(item, inner, depth + 1)))
+        if named is not None:
+            self.is_at_rest &= _named_value(pairs) == named
         unchanged = all(
             new[0] is old[0] and new[1] is old[1] for new, old in zip(pairs, value, strict=True)
         )
@@ -107,7 +109,7 @@ class JsonRedactor:
         return KeyClass(context=context, binary=binary, has_names=outer.has_names)
 
 
-def _named_value(value: Object) -> str | None:
+def _named_value(value: list[tuple[str, Any]]) -> str | None:
     """Return K of ``{"key": K, "value": …}``: OTLP's and many SDKs' way to write an attribute."""
     names = [item for key, item in value if key in {"key", "name", "Key", "Name"}]
     if len(names) == 1 and isinstance(names[0], str):

@@ -277,3 +277,14 @@ def test_patterns_without_a_known_superset_are_refused(pattern: str) -> None:
     """Scenario: constructs with other meanings in bytes. Guarantees: such rules always run."""
     with pytest.raises(UnscreenableError):
         weaken(pattern, shadow=False)
+
+
+@pytest.mark.parametrize("name", ["key", "name"])
+def test_a_name_that_redaction_changed_decides_anew(redactor: Redactor, name: str) -> None:
+    """Scenario: what is cut from a name leaves one that makes the value beside it personal.
+
+    Guarantees: the value goes at once, and redacting again changes nothing.
+    """
+    once = redactor.redact_text(f'[{{"{name}": "user bob@example.com", "value": "hunter2"}}]').text
+    assert "hunter2" not in once
+    assert redactor.redact_text(once).text == once

@@ -109,7 +109,8 @@ class IntakeQueue:
             self._waiting.append(request)
             self._waiting_bytes += len(payload)
             self._note_arrival(request.received_s)
-            self._changed.notify()
+            if len(self._waiting) == 1 or self._waiting_bytes >= _ENOUGH_BYTES:
+                self._changed.notify()  # in between the reader would wait on all the same
         return request.future
 
     def take(self, timeout_s: float) -> Sequence[Request]:

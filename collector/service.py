@@ -19,6 +19,7 @@ import structlog
 from collector.health import health_app
 from collector.intake import IntakeQueue, Room
 from collector.logs import configure_logging
+from collector.memory import keep_for_good
 from collector.metrics.exposition import metrics_app
 from collector.metrics.golden_signals import GoldenSignals
 from collector.metrics.telemetry import PrometheusTelemetry
@@ -72,6 +73,7 @@ def run(settings: ClearspanSettings) -> int:
     stopping = threading.Event()
     _on_signals(stopping)
     sidecar = Sidecar(settings)
+    keep_for_good()
     try:
         listening = sidecar.start()
         _log.info("ready", **listening, after_s=round(_process_age_s(), 2))

@@ -176,7 +176,7 @@ class BatchingSettings(Settings):
     """How requests that arrive together are worked on together."""
 
     max_wait: Duration = Field(
-        0.05,
+        0.06,
         le=1,
         description="Longest wait for more requests while small ones keep coming.",
     )

@@ -5,7 +5,8 @@ Used on batches behind redaction, and by the lake for the columns that a configu
 
 from __future__ import annotations
 
-from itertools import chain
+from itertools import chain, groupby
+from operator import itemgetter
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
@@ -58,28 +59,42 @@ def _promote(
     first, last = offsets[0], offsets[-1]
     keys = attributes.keys.slice(first, last - first).dictionary_encode()
     row_of = np.repeat(np.arange(len(attributes)), np.diff(offsets))
+    found = [(code, one) for code, one in enumerate(map(of_key.get, keys.dictionary.to_pylist()))]
+    by_type = sorted(
+        {one.column: one.type for _, ranked in found for _, one in ranked or ()}.items(),
+        key=lambda item: str(item[1]),
+    )
+    rows, numbers = len(attributes), {column: number for number, (column, _) in enumerate(by_type)}
+    entries = np.full(len(by_type) * rows, -1)
     codes = keys.indices.to_numpy()
-    present = keys.dictionary.to_pylist()
-    wanted = sorted(
-        (
-            (rank, promotion, code)
-            for code, found in enumerate(map(of_key.get, present))
-            if found
-            for rank, promotion in found
-        ),
-        key=lambda item: -item[0],
-    )  # a few dozen distinct keys; the most trusted last, so that it wins
-    entries: dict[str, NDArray[np.int64]] = {}
-    for _, promotion, code in wanted:
-        entry = entries.setdefault(promotion.column, np.full(len(attributes), -1))
-        places = np.flatnonzero(codes == code)
-        entry[row_of[places]] = places + first
-    types = {promotion.column: promotion.type for _, promotion, _ in wanted}
-    for column, entry in entries.items():
-        texts = attributes.items.take(pa.array(entry, mask=entry < 0))
+    for number_of in _passes(found, numbers):
+        number = number_of[codes]
+        at = np.flatnonzero(number >= 0)
+        entries[number[at] * rows + row_of[at]] = at + first
+    # all columns of a type at once: Arrow's calls cost more than rows
+    for kind, columns in groupby(by_type, key=itemgetter(1)):
+        names = [column for column, _ in columns]
+        start = numbers[names[0]] * rows
+        places = entries[start : start + len(names) * rows]
+        texts = attributes.items.take(pa.array(places, mask=places < 0))
         if pa.types.is_dictionary(texts.type):
             texts = texts.dictionary_decode()
-        yield column, _typed(texts, types[column])
+        parsed = _parsed(texts, kind)
+        for number, name in enumerate(names):
+            own = (number * rows, rows)
+            yield name, _typed(texts.slice(*own), kind) if parsed is None else parsed.slice(*own)
+
+
+def _passes(
+    found: list[tuple[int, list[tuple[int, Promotion]] | None]], numbers: dict[str, int]
+) -> list[NDArray[np.int64]]:
+    """Return, the least trusted first, which column each distinct key is for; -1 is for none."""
+    passes: dict[tuple[int, int], NDArray[np.int64]] = {}
+    for code, ranked in found:
+        for nth, (rank, one) in enumerate(ranked or ()):
+            number_of = passes.setdefault((-rank, nth), np.full(len(found), -1))
+            number_of[code] = numbers[one.column]
+    return [passes[trust] for trust in sorted(passes)]
 
 
 def _index(source: str, promotions: Iterable[Promotion]) -> dict[str, list[tuple[int, Promotion]]]:
@@ -94,19 +109,28 @@ def _index(source: str, promotions: Iterable[Promotion]) -> dict[str, list[tuple
     return index
 
 
-def _typed(texts: pa.StringArray, wanted: pa.DataType) -> pa.Array:
-    """Parse texts as the column's type; what does not parse (it was redacted, say) is null."""
+def _parsed(texts: pa.StringArray, wanted: pa.DataType) -> pa.Array | None:
+    """Parse texts as the column's type in one go, None if some of them are no plain numbers."""
     if wanted == pa.string():
         return texts
     if pa.types.is_boolean(wanted):
         return _booleans(texts)
-    is_integer = pa.types.is_integer(wanted)
-    if not _is_exotic(texts, is_integer=is_integer):
-        try:
-            return texts.cast(wanted)
-        except pa.ArrowInvalid:
-            pass  # text among the numbers, or one beyond 64 bits
-    return _integers(texts) if is_integer else _fitting(texts, NUMBER_PATTERN).cast(wanted)
+    if _is_exotic(texts, is_integer=pa.types.is_integer(wanted)):
+        return None
+    try:
+        return texts.cast(wanted)
+    except pa.ArrowInvalid:
+        return None  # text among the numbers (it was redacted, say), or one beyond 64 bits
+
+
+def _typed(texts: pa.StringArray, wanted: pa.DataType) -> pa.Array:
+    """Parse texts as the column's type; what does not parse is null."""
+    parsed = _parsed(texts, wanted)
+    if parsed is not None:
+        return parsed
+    if pa.types.is_integer(wanted):
+        return _integers(texts)
+    return _fitting(texts, NUMBER_PATTERN).cast(wanted)
 
 
 def _is_exotic(texts: pa.StringArray, *, is_integer: bool) -> bool:

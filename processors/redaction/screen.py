@@ -37,7 +37,7 @@ _INLINE_FLAGS: Final = regex.compile(r"\A\(\?[ims]+\)")
 _PERCENT: Final = r"%[0-9A-Fa-f]{2}"
 _BACKSLASH: Final = r"\\"
 _EXPONENT: Final = r"(?:^|[^\w.\-])\d\.?\d{0,18}[eE]\+?\d{1,2}(?:$|[^\w.\-])"
-_EXPONENT_IN_SHADOW: Final = r"\d[eE]\+?\d"
+_EXPONENT_IN_SHADOW: Final = r"\d\.?[eE]\+?\d"
 # Unicode white space among the ASCII controls, which Hyperscan's \s does not know
 _SEPARATORS: Final = r"[\x1c-\x1f]"
 

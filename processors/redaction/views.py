@@ -32,6 +32,7 @@ _BASE64: Final = re.compile(r"[A-Za-z0-9+/_\-]{11,}={0,2}")
 BASE64_HINT: Final = "[a-z0-9][A-Z]"
 _HUMP: Final = re.compile(BASE64_HINT)
 _URL_SAFE: Final = str.maketrans("-_", "+/")
+_EXPONENT_HINT: Final = re.compile(r"[\d.][eE][+\d]")
 # The longest number that any card, phone or account has.
 _MAX_DIGITS: Final = 40
 
@@ -72,12 +73,23 @@ def readings(text: str) -> list[str]:
     """Return the decodings of the text that differ from it, one layer after the other."""
     found: list[str] = []
     for _ in range(_MAX_ROUNDS):
-        decoded = decode(text)
+        decoded = decode(text) if _may_differ(text) else text
         if decoded == text:
             break
         found.append(decoded)
         text = decoded
     return found
+
+
+def _may_differ(text: str) -> bool:
+    """Tell whether the text has anything that ``decode`` undoes: most has not."""
+    return (
+        not text.isascii()
+        or "\\" in text
+        or "%" in text
+        or (text != text.lower() and _HUMP.search(text) is not None)
+        or _EXPONENT_HINT.search(text) is not None
+    )
 
 
 def _unescaped(match: re.Match[str]) -> str:

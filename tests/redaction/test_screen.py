@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from collector.model.errors import ConfigError
 from config.settings import RedactionSettings
-from processors.redaction import patterns_re2
+from processors.redaction import patterns_re2, views
 from processors.redaction.multi_pattern import Expression, compile_all
 from processors.redaction.redactor import Redactor
 from processors.redaction.weaken import UnscreenableError, weaken
@@ -288,3 +288,11 @@ def test_a_name_that_redaction_changed_decides_anew(redactor: Redactor, name: st
     once = redactor.redact_text(f'[{{"{name}": "user bob@example.com", "value": "hunter2"}}]').text
     assert "hunter2" not in once
     assert redactor.redact_text(once).text == once
+
+
+@given(st.lists(st.sampled_from([*PIECES, "1.e5", "4e15", "aB3dE5gH7jK9", "x"]), max_size=5))
+@settings(max_examples=3_000, deadline=None, derandomize=True)
+def test_every_other_reading_is_read(pieces: list[str]) -> None:
+    """Scenario: fragments in all kinds of writing. Guarantees: what can be decoded is."""
+    text = "".join(pieces)
+    assert bool(views.readings(text)) == (views.decode(text) != text)

@@ -104,7 +104,7 @@ class LakeSettings(Settings):
         description="How long a row may wait before it is in a Parquet file and visible to SQL.",
     )
     flush_bytes: ByteSize = Field(
-        8 * 2**20,
+        12 * 2**20,
         description="A flush begins at once when this many bytes wait.",
     )
     max_pending_bytes: ByteSize = Field(

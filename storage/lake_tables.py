@@ -80,7 +80,6 @@ def split(batch: pa.Table, now_us: int) -> Iterator[Part]:
     An event goes to its span's hour. A time before 2000 or more than a day after arrival is no
     time to sort by: the hour of arrival is taken. ``now_us`` stands in for a missing arrival.
     """
-    batch = batch.combine_chunks()
     if LOGS in _tables_of(batch):
         tables = {LOGS: (batch, _hours(batch, TIME, now_us))}
     else:
@@ -179,6 +178,6 @@ def events_of(spans: pa.Table) -> tuple[pa.Table, NDArray[np.int64]]:
         s.DROPPED_ATTRIBUTES_COUNT: event.field("dropped_attributes_count"),
     }
     of_span = [s.TRACE_ID, s.SPAN_ID, s.SERVICE_NAME, s.SAMPLE_WEIGHT, s.SOURCE_ID, s.BATCH_SEQ]
-    columns.update({name: spans.column(name).take(parents) for name in of_span})
+    columns.update({name: spans.column(name).combine_chunks().take(parents) for name in of_span})
     arrays = [columns[field.name] for field in SPAN_EVENTS_SCHEMA]
     return pa.Table.from_arrays(arrays, schema=SPAN_EVENTS_SCHEMA), span_rows

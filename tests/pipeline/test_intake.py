@@ -92,6 +92,22 @@ def test_small_requests_that_keep_coming_are_waited_for() -> None:
     assert taken == [7]
 
 
+def test_a_full_batch_is_not_made_to_wait() -> None:
+    """Scenario: requests 1 ms apart reach ``max_bytes``. Guarantees: they go before max_wait."""
+    clock = Clock()
+    intake = queue(clock=clock, max_wait=1, max_bytes=8)
+    for _ in range(2):
+        clock.now_s += 0.001
+        intake.put(b"aaa", "grpc")
+    taken: list[int] = []
+    reader = threading.Thread(target=lambda: taken.append(len(intake.take(1))))
+    reader.start()
+    clock.now_s += 0.001
+    intake.put(b"aa", "grpc")
+    reader.join(0.8)
+    assert taken == [3]
+
+
 def test_closing_refuses_newcomers_and_hands_out_the_rest() -> None:
     """Scenario: shutdown with one request waiting. Guarantees: it is still worked on."""
     intake = queue()

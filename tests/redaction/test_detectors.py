@@ -29,6 +29,8 @@ FOUND = [
     ("GB29NWBK60161331926819 from account", "<IBAN_CODE> from account"),
     ("BE68 5390 0754 7034 from account", "<IBAN_CODE> from account"),
     ("de89370400440532013000", "<IBAN_CODE>"),
+    ("AB12 DE89370400440532013000", "AB12 <IBAN_CODE>"),
+    ("DE12 3456 DE89 3704 0044 0532 0130 00.", "DE12 3456 <IBAN_CODE>."),
     ("ssn 219-09-9998", "ssn <US_SSN>"),
     ("call +1 415 555 2671 now", "call <PHONE_NUMBER> now"),
     ("(415) 555-2671", "<PHONE_NUMBER>"),

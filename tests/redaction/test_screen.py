@@ -18,6 +18,7 @@ from config.settings import RedactionSettings
 from processors.redaction import patterns_re2, views
 from processors.redaction.multi_pattern import Expression, compile_all
 from processors.redaction.redactor import Redactor
+from processors.redaction.screen import LOOK_CLOSER
 from processors.redaction.weaken import UnscreenableError, weaken
 
 if TYPE_CHECKING:
@@ -296,3 +297,9 @@ def test_every_other_reading_is_read(pieces: list[str]) -> None:
     """Scenario: fragments in all kinds of writing. Guarantees: what can be decoded is."""
     text = "".join(pieces)
     assert bool(views.readings(text)) == (views.decode(text) != text)
+
+
+def test_written_out_numbers_are_looked_for_beside_any_letter(redactor: Redactor) -> None:
+    """Scenario: a number with an exponent and no digit before it. Guarantees: screened alike."""
+    for text in ("call 4.e9", "é call 4.e9"):
+        assert LOOK_CLOSER in redactor.screened([text])[0]

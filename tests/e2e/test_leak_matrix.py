@@ -57,7 +57,6 @@ def _each_in_three_fields(canary: Canary, texts: list[str]) -> Iterator[bytes]:
         yield canary.request(lambda body, of=following: f"{body} {next(of)}", "control")
 
 
-@pytest.mark.timeout(300)
 @pytest.mark.parametrize(
     ("entities", "planted", "requests"),
     [

@@ -34,7 +34,12 @@ def _as_before() -> Iterator[None]:
     root = logging.getLogger()
     handlers, level, hooks = list(root.handlers), root.level, (sys.excepthook, sys.unraisablehook)
     thread_hook, raises = threading.excepthook, logging.raiseExceptions
+    # an HTTP listener that another test started here has set it
+    uvicorn = logging.getLogger("uvicorn.error")
+    uvicorn_level = uvicorn.level
+    uvicorn.setLevel(logging.NOTSET)
     yield
+    uvicorn.setLevel(uvicorn_level)
     root.handlers[:] = handlers
     root.setLevel(level)
     sys.excepthook, sys.unraisablehook = hooks

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from types import TracebackType
 
 COMMAND = Path(sys.executable).with_name("clearspan")
-START_LIMIT_S = 120  # with all entities it compiles for 20 s where nothing else runs
+START_LIMIT_S = 60
 STOP_LIMIT_S = 60
 HTTP_OK = 200
 _POLL_S = 0.02

@@ -6,6 +6,8 @@ import json
 import subprocess
 from typing import TYPE_CHECKING
 
+import pytest
+
 from storage.backup import backup
 from tests.e2e.otlp_client import NUMBERED_SQL, Load
 from tests.e2e.sidecar import COMMAND, Sidecar
@@ -43,6 +45,7 @@ def await_more(load: Load, spans: int) -> None:
     load.await_that(lambda ledger: len(ledger.acked) >= wanted)
 
 
+@pytest.mark.timeout(300)
 def test_backups_of_a_busy_sidecar(
     tmp_path: Path, shared_cache: Path, sidecar: Callable[..., Sidecar]
 ) -> None:

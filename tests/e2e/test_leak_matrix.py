@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Final
 import pytest
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 
+from config.settings import RedactionSettings
+from processors.redaction.redactor import Redactor
 from tests.e2e.leak_search import find_any
 from tests.e2e.otlp_client import GrpcClient
 from tests.e2e.planting import Canary, fields_with_text
@@ -57,6 +59,17 @@ def _each_in_three_fields(canary: Canary, texts: list[str]) -> Iterator[bytes]:
         yield canary.request(lambda body, of=following: f"{body} {next(of)}", "control")
 
 
+@pytest.fixture(autouse=True)
+def _compiled(
+    shared_cache: Path, monkeypatch: pytest.MonkeyPatch, entities: tuple[str, ...]
+) -> None:
+    """Compile the screen: for all entities that takes longer than a start may take."""
+    if entities:
+        monkeypatch.setenv("XDG_CACHE_HOME", str(shared_cache))
+        Redactor(RedactionSettings(entities=entities))
+
+
+@pytest.mark.timeout(300)
 @pytest.mark.parametrize(
     ("entities", "planted", "requests"),
     [

@@ -34,7 +34,7 @@ UNREADABLE: Final = (OSError, ValueError, pa.ArrowException)
 _FACTS_KEY: Final = "clearspan.facts"
 _FACTS_CRC_KEY: Final = "clearspan.facts.crc32"
 # A row group that is read in vain costs a look-up much: at 0.01 one in 10 M spans takes 5 ms more.
-_BLOOM_FPP: Final = 0.001
+_BLOOM_FPP: Final = 0.00001
 _NO_DICTIONARY: Final = frozenset(
     {
         s.TRACE_ID,

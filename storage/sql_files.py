@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     import duckdb
 
 _VARIABLE: Final = "clearspan"
+_NARROW: Final = "clearspan_narrow"
 _TABLES: Final = (SPANS, SPAN_EVENTS)
 # An aggregate that needs no column reads the first one: the smallest.
 _COLUMNS: Final = (s.IS_ROOT, *(name for name in SPANS_SCHEMA.names if name != s.IS_ROOT))
@@ -36,13 +37,15 @@ class LakeFiles:
     ``log_lakes`` are the lakes of log records beside them. ``promoted`` are the columns that the
     views show beside the schema's own. ``uniform`` are the tables of which all files are of today's
     layout; ``is_stored`` tells whether any of ``spans`` is. What is not known is never wrong: it is
-    read in the way that suits all files.
+    read in the way that suits all files. ``narrow`` is the SQL function of ``TraceFiles``, if the
+    connection has it.
     """
 
     promoted: tuple[PromotedColumn, ...] = ()
     log_lakes: tuple[str, ...] = ()
     uniform: frozenset[str] = frozenset()
     is_stored: bool = False
+    narrow: str = ""
 
     @property
     def promoted_names(self) -> list[str]:
@@ -76,25 +79,39 @@ class LakeFiles:
         """The tables that there are files of."""
         return (*_TABLES, LOGS) if self.log_lakes else _TABLES
 
-    def table(self, table: str) -> str:
-        """Return the table expression of all rows of a table, without promoted columns."""
-        if table in self.uniform:
-            return _read(f"{table}_today", by_name=False)
-        return _read(table, by_name=True)
+    def table(self, table: str, trace: str = "") -> str:
+        """Return the table expression of all rows of a table, without promoted columns.
 
-    def spans(self) -> str:
+        ``trace`` is an SQL expression: then the rows in files that may hold this trace are enough.
+        """
+        if table in self.uniform:
+            return self._read(f"{table}_today", trace, by_name=False)
+        return self._read(table, trace, by_name=True)
+
+    def spans(self, trace: str = "") -> str:
         """Return the table expression of all rows of ``spans``, with the promoted columns."""
         if not self.promoted or SPANS in self.uniform:
-            return self.table(SPANS)
+            return self.table(SPANS, trace)
         # the name of its file as well, for look-ups
         columns = ", ".join([*_COLUMNS, "filename"])
         made = ", ".join(f"{one.value_sql} AS {one.name_sql}" for one in self.promoted)
-        before = f"SELECT {columns}, {made} FROM {_read('spans_before', by_name=True)}"
+        before = f"SELECT {columns}, {made} FROM {self._read('spans_before', trace, by_name=True)}"
         if not self.is_stored:
             return f"({before})"
         names = ", ".join(self.promoted_names)
-        today = f"SELECT {columns}, {names} FROM {_read('spans_today', by_name=False)}"
-        return f"({today} UNION ALL {before})"
+        stored = self._read("spans_today", trace, by_name=False)
+        return f"(SELECT {columns}, {names} FROM {stored} UNION ALL {before})"
+
+    def _read(self, name: str, trace: str, *, by_name: bool) -> str:
+        listed = f"getvariable('{_VARIABLE}').{name}"
+        if self.narrow and trace:
+            listed = f"{self.narrow}({listed}, {trace})"
+        # paths hold date=…/hour=…, which must not become two more columns; a file written by an
+        # older version may lack a column, which is null then
+        return (
+            f"read_parquet({listed}, hive_partitioning = false,"
+            f" union_by_name = {str(by_name).lower()})"
+        )
 
 
 def read_promoted(connection: duckdb.DuckDBPyConnection, lakes: Sequence[str]) -> LakeFiles:
@@ -119,16 +136,22 @@ def read_promoted(connection: duckdb.DuckDBPyConnection, lakes: Sequence[str]) -
     return LakeFiles(tuple(columns.values()))
 
 
+def narrow_by(function: str) -> str:
+    """Return the statement that lets look-ups use an SQL function of ``TraceFiles``."""
+    return f"SET VARIABLE {_NARROW} = {quote(function)}"
+
+
 def look_at_files(connection: duckdb.DuckDBPyConnection, files: LakeFiles) -> LakeFiles:
-    """Return the same with what the connection's variable lists now; raises duckdb.Error."""
+    """Return the same with what the connection's variables say now; raises duckdb.Error."""
     listed = f"getvariable('{_VARIABLE}')"
     counts = ", ".join(
         f"len({listed}.{table}), len({listed}.{table}_today)" for table in files.tables
     )
-    (found,) = connection.sql(f"SELECT {counts}").fetchall()
+    narrow = f"getvariable('{_NARROW}')"
+    ((*found, function),) = connection.sql(f"SELECT {counts}, {narrow}").fetchall()
     pairs = zip(files.tables, found[::2], found[1::2], strict=True)
     uniform = frozenset(table for table, all_files, today in pairs if all_files == today)
-    return replace(files, uniform=uniform, is_stored=bool(found[1]))
+    return replace(files, uniform=uniform, is_stored=bool(found[1]), narrow=function or "")
 
 
 def quote(text: str) -> str:
@@ -162,13 +185,4 @@ def _listed(of: str, table: str, empty: str, condition: str) -> str:
         f"SELECT list(path) FROM (SELECT lake || {table}[1] AS path FROM {of} {empty}"
         f" UNION ALL SELECT lake || f.path FROM (SELECT lake, unnest(files) AS f FROM {of})"
         f" WHERE {condition} AND starts_with(f.path, '{table}/'))"
-    )
-
-
-def _read(name: str, *, by_name: bool) -> str:
-    # paths hold date=…/hour=…, which must not become two more columns; a file written by an older
-    # version may lack a column, which is null then
-    return (
-        f"read_parquet(getvariable('{_VARIABLE}').{name},"
-        f" hive_partitioning = false, union_by_name = {str(by_name).lower()})"
     )

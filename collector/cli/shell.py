@@ -48,7 +48,7 @@ def run_shell(data: Sequence[str]) -> None:
     if not (sys.stdin.isatty() and sys.stdout.isatty()):
         raise QueryError(_NO_TERMINAL)
     lakes = find_lakes(data)
-    with connect(lakes) as connection:
+    with connect(lakes, is_session=True) as connection:
         session = _session(connection)
         _say(f"{', '.join(VIEWS)} of {len(lakes)} lake{'s' * (len(lakes) > 1)}; .help for help")
         while True:

@@ -19,14 +19,14 @@ from storage.trace_files import FUNCTION, TraceFiles
 from tests.sql.test_logs import TRACE_HEX, write_logs
 from tests.storage.batches import BASE_US, make_batch
 from tests.storage.promoting import batch_with, promoting, write
-from tests.storage.store import lake_settings
+from tests.storage.store import Store, lake_settings
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
     from pathlib import Path
 
     import duckdb
 
+_read_metadata = pq.read_metadata
 HOUR_US = 3_600_000_000
 TENANT = ("tenant", "tenant.id")
 
@@ -46,6 +46,12 @@ def asked(connection: duckdb.DuckDBPyConnection, sql: str) -> list[dict[str, Any
     return result.table.to_pylist()
 
 
+def files_read(connection: duckdb.DuckDBPyConnection, trace: str) -> list[int]:
+    """Return how many files each scan of a look-up reads."""
+    plan = connection.sql(f"EXPLAIN ANALYZE FROM trace('{trace}')").fetchall()[0][1]
+    return [int(count) for count in re.findall(r"Total Files Read: (\d+)", plan)]
+
+
 def holders(data: Path) -> dict[str, set[str]]:
     """Return in which files of spans each trace is, by reading them all."""
     found: dict[str, set[str]] = {}
@@ -62,7 +68,7 @@ def test_only_files_that_hold_a_trace_are_left(data: Path) -> None:
     Guarantee: a file that has a trace is never left out; one that has not hardly ever stays.
     """
     of_trace = holders(data)
-    files = sorted(str(path) for path in data.glob("lake/spans/date=*/*/*.parquet"))
+    files = stored(data)
     assert len(files) == 12
     known = TraceFiles([str(data / "lake")])
     narrowed = {trace: set(known.narrowed(files, trace)) for trace in of_trace}
@@ -74,42 +80,61 @@ def test_only_files_that_hold_a_trace_are_left(data: Path) -> None:
 
 
 def test_a_session_finds_what_a_single_query_finds(data: Path) -> None:
-    """Scenario: traces and their events, upper case, none, no id; files that come and go meanwhile.
+    """Scenario: traces and their events, upper case, none, no id, null; files that come and go.
 
-    Guarantee: the same rows and errors as in a session of one query.
+    Guarantee: the same rows and the same error as in a session of one query.
     """
     lakes = find_lakes(data)
+    traces = sorted(holders(data))[::40]
     with connect(data, is_session=True) as connection:
-        for trace in sorted(holders(data))[::40]:
+        for trace in traces:
             for macro in ("trace", "trace_events"):
                 sql = f"FROM {macro}('{trace.upper()}')"
                 rows = asked(connection, sql)
                 assert rows == run_query(data, sql).table.to_pylist()
                 assert rows or macro == "trace_events"
-        assert asked(connection, f"FROM trace('{'0' * 32}')") == []
-        with pytest.raises(QueryError, match="hex"):
-            run_statements(connection, "FROM trace('no id')")
+        for absent in (f"'{'0' * 32}'", "''", "'00'", "NULL"):
+            assert asked(connection, f"FROM trace({absent})") == []
+        connection.execute(f"SET VARIABLE one = '{traces[0]}'")
+        assert asked(connection, "FROM trace(getvariable('one'))")
+        told = []
+        for ask in (lambda sql: run_statements(connection, sql), lambda sql: run_query(data, sql)):
+            with pytest.raises(QueryError) as error:
+                ask("FROM trace('no id')")
+            told.append(str(error.value).partition("\n")[0])
+        assert told[0] == told[1]
         newer = make_batch(50, seed=99)
-        write(data, lake_settings(), newer)
+        store = Store(data)
+        store.store(newer)
+        store.lake.flush()
+        store.lake.maintain()  # merges, and unlinks what was merged
+        store.lake.close()
+        store.journal.close()
         refresh(connection, lakes)
-        trace = newer.column(s.TRACE_ID)[0].as_py().hex()
-        assert asked(connection, f"FROM trace('{trace}')")
+        assert len(holders(data)) > len(traces)
+        for trace in (*traces, newer.column(s.TRACE_ID)[0].as_py().hex()):
+            sql = f"FROM trace('{trace}')"
+            assert asked(connection, sql) == run_query(data, sql).table.to_pylist() != []
 
 
 def test_a_session_plans_for_the_files_that_hold_the_trace(data: Path) -> None:
     """Scenario: the plan of a look-up. Guarantee: one file with rows is read, once."""
-    trace, paths = next((trace, paths) for trace, paths in holders(data).items() if len(paths) == 1)
+    trace = next(trace for trace, paths in holders(data).items() if len(paths) == 1)
     with connect(data, is_session=True) as connection:
-        plan = connection.sql(f"EXPLAIN ANALYZE FROM trace('{trace}')").fetchall()[0][1]
-    assert re.findall(r"Total Files Read: (\d+)", plan) == ["2"]  # it and the one without rows
-    assert len(paths) == 1
+        assert files_read(connection, trace) == [2]  # it and the one without rows
 
 
-def test_columns_promoted_later_are_found(tmp_path: Path) -> None:
+def test_columns_promoted_later_are_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Scenario: files from before and after a column was promoted, log records beside them.
 
-    Guarantee: each trace has its value, wherever it is stored.
+    Guarantee: each trace has its value, wherever it is stored; no footer is read twice.
     """
+    footers: list[Path] = []
+    monkeypatch.setattr(
+        trace_files.pq,
+        "read_metadata",
+        lambda path: (footers.append(path), _read_metadata(path))[1],
+    )
     write(tmp_path, lake_settings(), batch_with([[("tenant.id", "old")]] * 3))
     write(tmp_path, promoting(TENANT), batch_with([[("tenant.id", "new")]] * 3, seed=1))
     write_logs(tmp_path)
@@ -119,69 +144,81 @@ def test_columns_promoted_later_are_found(tmp_path: Path) -> None:
             found = asked(connection, f"SELECT tenant FROM trace('{one['trace_id']}')")
             assert {row["tenant"] for row in found} == {one["tenant"]}
         assert {one["tenant"] for one in seen} == {"old", "new"}
+        assert len(footers) == len(set(footers)) == 2
         assert len(asked(connection, f"FROM trace_logs('{TRACE_HEX}')")) == 3
         assert asked(connection, f"FROM trace_logs('{'0' * 32}')") == []
 
 
 def test_lakes_with_odd_names_are_narrowed_too(tmp_path: Path) -> None:
-    """Scenario: two directories, one with signs of a pattern. Guarantee: rows of both."""
+    """Scenario: two directories, one with signs of a pattern, two files each, one with the trace.
+
+    Guarantee: rows of both, and only the files that hold them are read.
+    """
     batch = make_batch(40)
     names = ("plain", "a [1]*?")
     for name in names:
         (tmp_path / name).mkdir()
-        write(tmp_path / name, lake_settings(), batch)
+        write(tmp_path / name, lake_settings(), batch, make_batch(40, seed=1))
     trace = batch.column(s.TRACE_ID)[0].as_py().hex()
     places = [tmp_path / name for name in names]
     with connect(places, is_session=True) as connection:
         both = len(asked(connection, f"FROM trace('{trace}')"))
+        assert files_read(connection, trace) == [4]  # two lakes' files without rows
     assert both == 2 * len(run_query(places[0], f"FROM trace('{trace}')"))
 
 
-def test_in_doubt_a_file_stays(
-    data: Path, tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Scenario: files of nobody's lake, gone, cut, without filters, and more than are kept.
-
-    Guarantee: all stay, none is an error.
-    """
-    lake, elsewhere = data / "lake", tmp_path_factory.mktemp("other")
-    place = lake / "spans" / "date=2026-01-01" / "hour=00"
+def test_in_doubt_a_file_stays(data: Path) -> None:
+    """Scenario: files that are gone, cut, or without filters; no id. Guarantee: all stay."""
+    place = data / "lake" / "spans" / "date=2026-01-01" / "hour=00"
     place.mkdir(parents=True)
     (place / "000000000001-cafe.parquet").write_bytes(b"PAR1 no more PAR1")
     ids = pa.table({s.TRACE_ID: pa.array([b"x" * 16], pa.binary(16))})
     pq.write_table(ids, place / "000000000002-cafe.parquet")
-    odd = [
-        "/etc/passwd",
-        f"{elsewhere}/spans/date=2026-01-01/hour=00/000000000001-cafe.parquet",
-        f"{lake}/spans/../../spans/date=2026-01-01/hour=00/000000000001-cafe.parquet",
-        *(f"{place}/00000000000{number}-cafe.parquet" for number in (1, 2, 3)),
-    ]
-    absent = "0" * 32
-    assert TraceFiles([str(lake)]).narrowed(odd, absent) == odd
-    files = sorted(str(path) for path in data.glob("lake/spans/date=2*/hour=2*/*.parquet"))
-    assert TraceFiles([str(lake)]).narrowed(files, "xyz") == files
-    monkeypatch.setattr(trace_files, "_MOST_BYTES", 1)
-    kept = TraceFiles([str(lake)]).narrowed(files, absent)
-    assert kept == files[1:]  # only the first one's were read
-
-
-def test_filters_of_files_that_are_gone_are_let_go(data: Path) -> None:
-    """Scenario: other files are asked for than before. Guarantee: the old ones' are not kept."""
-    files = sorted(str(path) for path in data.glob("lake/spans/date=*/*/*.parquet"))
+    odd = [f"{place}/00000000000{number}-cafe.parquet" for number in (1, 2, 3)]
     known = TraceFiles([str(data / "lake")])
+    for _ in range(2):
+        assert known.narrowed(odd, "0" * 32) == odd
+    files = stored(data)
+    assert known.narrowed(files, "xyz") == known.narrowed(files, None) == files
+    assert known.narrowed([], "00") == []
+    assert known.narrowed(None, "00") is None
+    assert known.narrowed(files, "0" * 32) == files[:1]
+    for path in data.glob("lake/spans/date=2023*/*/*.parquet"):
+        path.unlink()
+    assert known.narrowed(files, "0" * 32) == files
+
+
+def test_files_that_are_gone_are_forgotten(data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Scenario: half the files go, others are new. Guarantee: only what is there is known."""
+    monkeypatch.setattr(trace_files, "_NEW_FILES_A_SWEEP", 7)
+    known, files = TraceFiles([str(data / "lake")]), stored(data)
     known.narrowed(files[:6], "0" * 32)
+    for path in data.glob("lake/spans/date=2023*/*/*.parquet"):
+        if str(path) in files[:6]:
+            path.unlink()
     known.narrowed(files[6:], "0" * 32)
-    assert held(known) == set(files[6:])
+    assert sorted(known._known) == files[6:]
 
 
-def held(known: TraceFiles) -> set[str]:
-    """Return the files whose filters are in memory."""
-    return {path for table in known._known.values() for path in table}
+def stored(data: Path) -> list[str]:
+    """Return the files of spans that have rows."""
+    return sorted(str(path) for path in data.glob("lake/spans/date=2023*/*/*.parquet"))
 
 
-def test_the_function_is_no_way_to_other_files(data: Path) -> None:
-    """Scenario: SQL calls it with a path of its own. Guarantee: it comes back, unread."""
-    paths: Sequence[str] = ("/etc/shadow", "/proc/self/environ")
+def test_the_function_is_no_way_to_other_files(data: Path, tmp_path_factory: Any) -> None:
+    """Scenario: SQL names files of another lake, by their path or by way of the own one.
+
+    Guarantee: they come back as they are, whether or not they hold the trace.
+    """
+    other = tmp_path_factory.mktemp("other")
+    write(other, lake_settings(), make_batch(20), make_batch(20, seed=1))
+    (data / "lake" / "link").symlink_to(other / "lake")
+    theirs = stored(other)
+    around = [path.replace(f"{other}/lake", f"{data}/lake/link") for path in theirs]
+    beside = [path.replace(f"{other}", f"{data}/../{other.name}") for path in theirs]
+    assert len(theirs) == 2
     with connect(data, is_session=True) as connection:
-        (row,) = asked(connection, f"SELECT {FUNCTION}({list(paths)}, '00') AS files")
-    assert row["files"] == list(paths)
+        for paths in (theirs, around, beside):
+            sql = f"SELECT {FUNCTION}({paths}, '{'0' * 32}') AS files"
+            assert asked(connection, sql) == [{"files": paths}]
+    assert TraceFiles([str(other / "lake")]).narrowed(theirs, "0" * 32) == theirs[:1]

@@ -35,7 +35,7 @@ ROW_GROUP_ROWS: Final = 32_768
 UNREADABLE: Final = (OSError, ValueError, pa.ArrowException)
 _FACTS_KEY: Final = "clearspan.facts"
 _FACTS_CRC_KEY: Final = "clearspan.facts.crc32"
-# A file that is looked into in vain costs a look-up 10 ms: at 0.001 every third one among 10 M spans
+# A file looked into in vain costs a look-up 10 ms: at 0.001 every third one among 10 M spans
 # met such a file. A filter takes 35 bits a trace now rather than 17.
 _BLOOM_FPP: Final = 0.00001
 _DIFFERENCES: Final = frozenset(

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import os
 import signal
-import threading
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -70,14 +69,13 @@ def run(settings: ClearspanSettings) -> int:
         ConfigError: A user's processor cannot be made.
     """
     configure_logging(settings.service.telemetry.logs)
-    stopping = threading.Event()
-    _on_signals(stopping)
+    stopping = _on_signals()
     sidecar = Sidecar(settings)
     keep_for_good()
     try:
         listening = sidecar.start()
         _log.info("ready", **listening, after_s=round(_process_age_s(), 2))
-        stopping.wait()
+        os.read(stopping, 1)
         _log.info("stopping", grace_s=settings.service.shutdown_grace)
     finally:
         drained = sidecar.stop()
@@ -214,14 +212,25 @@ class Sidecar:
         return Listeners(settings.receivers.otlp.protocols, intakes, self._telemetry, apps=apps)
 
 
-def _on_signals(stopping: threading.Event) -> None:
+def _on_signals() -> int:
+    """Return a descriptor with something to read once SIGTERM or SIGINT came; the next one kills.
+
+    To wait for a lock instead can last for ever: a handler runs when the main thread does, which a
+    signal does not wake when another thread takes it, or when it comes just before the wait.
+    """
+    readable, writable = os.pipe()
+    os.set_blocking(writable, False)
+    signal.set_wakeup_fd(writable)
+    seen: list[int] = []
+
     def handle(number: int, _frame: FrameType | None) -> None:
-        if stopping.is_set():
+        if seen:
             os._exit(_SIGNAL_EXIT + number)
-        stopping.set()
+        seen.append(number)
 
     signal.signal(signal.SIGTERM, handle)
     signal.signal(signal.SIGINT, handle)
+    return readable
 
 
 def _process_age_s() -> float:

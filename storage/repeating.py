@@ -55,9 +55,9 @@ class Repeating:
             self._on_start()
         while True:
             self._is_wanted.wait(self._interval_s)
+            self._is_wanted.clear()  # before the look at the other, or a stop in between is missed
             if self._is_stopping.is_set():
                 return
-            self._is_wanted.clear()
             try:
                 self._work()
             except Exception as error:  # noqa: BLE001 - the worker loop: counted, tried again

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import ctypes
+import os
+import platform
 import signal
 import threading
 from pathlib import Path
@@ -15,6 +18,7 @@ if TYPE_CHECKING:
     from tests.e2e.sidecar import Sidecar
 
 ACKED_BEFORE_THE_SIGNAL = 500
+_SYS_TGKILL = {"x86_64": 234, "aarch64": 131}
 
 
 def test_sigterm_under_load_drains_and_exits_with_0(sidecar: Callable[..., Sidecar]) -> None:
@@ -60,6 +64,21 @@ def test_spans_waiting_for_a_sampling_decision_survive_restarts(
     assert decided.metric("clearspan_spans_stored_total") == 40
 
 
+def test_a_signal_that_another_thread_takes_is_noticed(sidecar: Callable[..., Sidecar]) -> None:
+    """Scenario: the kernel gives SIGTERM to a thread that is not the main one, as it may.
+
+    Guarantee: exit 0 all the same: the main thread, which sleeps, is woken.
+    """
+    running = sidecar()
+    tasks = Path(f"/proc/{running.pid}/task").iterdir()
+    other = next(task for task in tasks if task.name != str(running.pid) and _takes_sigterm(task))
+    call = _SYS_TGKILL[platform.machine()]
+    libc = ctypes.CDLL(None, use_errno=True)
+    sent = libc.syscall(call, running.pid, int(other.name), signal.SIGTERM)
+    assert sent == 0, os.strerror(ctypes.get_errno())
+    assert running.wait() == 0
+
+
 def test_second_sigterm_exits_at_once(sidecar: Callable[..., Sidecar], tmp_path: Path) -> None:
     """Scenario: a batch is stuck in a user's processor, the grace is an hour, two SIGTERMs.
 
@@ -80,6 +99,12 @@ def test_second_sigterm_exits_at_once(sidecar: Callable[..., Sidecar], tmp_path:
     running.signal(signal.SIGTERM)
     assert running.wait(20) == 128 + signal.SIGTERM
     sender.join()
+
+
+def _takes_sigterm(task: Path) -> bool:
+    lines = (task / "status").read_text().splitlines()
+    blocked = next(line.split()[1] for line in lines if line.startswith("SigBlk:"))
+    return not int(blocked, 16) & 1 << signal.SIGTERM - 1
 
 
 def _send_one(endpoint: str) -> None:

@@ -157,7 +157,8 @@ class _Filters:
             for start, blocks in self.places:  # over row groups
                 place = start + (asked.high * blocks >> 32) * _BLOCK_BYTES
                 block = os.pread(descriptor, _BLOCK_BYTES, place)
-                if int.from_bytes(block, "little") & asked.bits == asked.bits:
+                is_cut = len(block) < _BLOCK_BYTES
+                if is_cut or int.from_bytes(block, "little") & asked.bits == asked.bits:
                     return True
         finally:
             os.close(descriptor)

@@ -271,6 +271,7 @@ def is_whole(path: Path, size_bytes: int) -> bool:
         return False
 
 
+@lru_cache(maxsize=8)
 def empty_file(table: str, layout: Layout) -> bytes:
     """Return a file without rows with the table's columns where ``spans`` has this layout."""
     sink = pa.BufferOutputStream()

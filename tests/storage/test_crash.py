@@ -61,7 +61,7 @@ def run_and_kill(
     return acked
 
 
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(900)
 def test_random_kills_of_one_store(tmp_path: Path) -> None:
     """Scenario: 200 processes one after another write, flush and compact in the same directory
     and are killed at random moments, tail sampling holding half of the newest spans back, the

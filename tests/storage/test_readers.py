@@ -70,7 +70,7 @@ def busy(path: Path, reader: Reader) -> int:
     return rounds
 
 
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(900)
 def test_readers_see_whole_moments(tmp_path: Path) -> None:
     """Scenario: 1,000 queries of another process during flushes, merges, expiry, and erasure.
 

@@ -110,15 +110,12 @@ class Maintenance:
             yield self.replaced
 
     def run(self) -> None:
-        """Expire, merge until there is nothing to merge, unlink; a full disk ends it quietly."""
+        """Expire, merge and unlink until there is nothing to merge; a full disk ends it quietly."""
         with self._running:
             try:
-                self._expire()
-                self._expire_services()
-                if self._settings.compaction.interval:
-                    self._compact()
-                    self._renew_one()
-                self.replaced.unlink_due()
+                # what comes in meanwhile may give it more to merge for ever, so all have a turn
+                while self._run_once() and not self._is_interrupted:
+                    pass
             except OSError as error:
                 self._count_failure()
                 if not self._has_failed:
@@ -126,6 +123,25 @@ class Maintenance:
                     _log.warning("lake maintenance fails", cause=cause(error))
             else:
                 self._has_failed = False
+
+    def _run_once(self) -> bool:
+        """Return whether anything was merged; raises OSError."""
+        self._expire()
+        self._expire_services()
+        merges = self._plan() if self._settings.compaction.interval else []
+        for merge in merges:  # over hours
+            if self._is_interrupted:
+                break
+            self._merge(merge)
+        if self._settings.compaction.interval:
+            self._renew_one()
+        pa.default_memory_pool().release_unused()
+        self.replaced.unlink_due()
+        return bool(merges)
+
+    @property
+    def _is_interrupted(self) -> bool:
+        return self._is_stopping.is_set() or self._is_asked.is_set()
 
     def _expire(self) -> None:
         state = self._manifest.state
@@ -170,14 +186,6 @@ class Maintenance:
         if is_durable:
             self.replaced.add(paths)
         return True
-
-    def _compact(self) -> None:
-        while merges := self._plan():
-            for merge in merges:  # over hours
-                if self._is_stopping.is_set() or self._is_asked.is_set():
-                    return
-                self._merge(merge)
-        pa.default_memory_pool().release_unused()
 
     def _plan(self) -> list[Merge]:
         now = self._environment.monotonic()

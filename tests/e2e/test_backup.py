@@ -45,7 +45,22 @@ def await_more(load: Load, spans: int) -> None:
     load.await_that(lambda ledger: len(ledger.acked) >= wanted)
 
 
-@pytest.mark.timeout(300)
+class AwaitingMerge:
+    """Progress of a backup that goes on when the newest file of the moment is merged and gone."""
+
+    def __init__(self, data: Path, load: Load) -> None:
+        """Wait at the first file that is copied."""
+        self._data, self._load = data, load
+        self._has_waited = False
+
+    def __call__(self, _copied: int, _total: int) -> None:
+        if not self._has_waited:
+            self._has_waited = True
+            files = self._data.glob("lake/spans/date=*/*/*.parquet")
+            newest = max(files, key=lambda path: path.name)
+            self._load.await_that(lambda _: not newest.exists())
+
+
 def test_backups_of_a_busy_sidecar(
     tmp_path: Path, shared_cache: Path, sidecar: Callable[..., Sidecar]
 ) -> None:
@@ -68,7 +83,7 @@ def test_backups_of_a_busy_sidecar(
             made = backup(
                 running.data_dir,
                 tmp_path / f"anew-{number}",
-                on_progress=lambda *_: await_more(load, 75),
+                on_progress=AwaitingMerge(running.data_dir, load),
             )
             restarts += made.restarts
             acked[updated] = set(load.ledger.acked)

@@ -12,7 +12,9 @@ from collector.model import schema as s
 from collector.model import telemetry as t
 from config.exporters import CompactionSettings
 from storage import compaction
+from storage import environment as env
 from storage.compaction import plan_merges
+from storage.environment import Environment
 from storage.lake_tables import SPANS, SPANS_SCHEMA
 from storage.manifest_text import FileEntry
 from storage.parquet import ROW_GROUP_ROWS
@@ -146,6 +148,31 @@ def test_merged_files_are_merged_again(
         keys = [(s.SPAN_ID, "ascending")]
         merged = store.rows(table).sort_by(keys).combine_chunks()
         assert merged.equals(rows.sort_by(keys).combine_chunks())
+
+
+def test_what_was_merged_goes_though_there_is_always_more_to_merge(open_store: Opener) -> None:
+    """Scenario: while files are merged, as many new ones come in, 25 times over.
+
+    Guarantee: replaced files do not wait on the disk for the end of it.
+    """
+    on_disk: list[int] = []
+
+    def keep_it_busy(point: str) -> None:
+        if point == env.MERGE_COMMITTED and len(on_disk) < 25:
+            on_disk.append(sum(1 for _ in store.path.glob("lake/spans/date=*/*/*.parquet")))
+            flush_four()
+
+    def flush_four() -> None:
+        for seed in range(4 * len(on_disk), 4 * len(on_disk) + 4):
+            store.store(make_batch(5, seed))
+            store.lake.flush()
+
+    store = open_store(environment=Environment(reached=keep_it_busy))
+    flush_four()
+    store.lake.maintain()
+    assert len(on_disk) == 25
+    assert max(on_disk) < 30
+    assert len(store.rows()) == 5 * 4 * 26
 
 
 def test_files_of_an_older_schema_are_merged(open_store: Opener) -> None:

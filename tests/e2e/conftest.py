@@ -14,12 +14,6 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 
-@pytest.fixture(scope="session")
-def shared_cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Give one cache of the compiled redaction database to all sidecars of the run."""
-    return tmp_path_factory.mktemp("cache")
-
-
 @pytest.fixture
 def sidecar(tmp_path: Path, shared_cache: Path) -> Iterator[Callable[..., Sidecar]]:
     """Make sidecars, started and ready, that are gone after the test."""

@@ -6,8 +6,6 @@ import json
 import subprocess
 from typing import TYPE_CHECKING
 
-import pytest
-
 from storage.backup import backup
 from tests.e2e.otlp_client import NUMBERED_SQL, Load
 from tests.e2e.sidecar import COMMAND, Sidecar
@@ -54,6 +52,7 @@ class AwaitingMerge:
         self._has_waited = False
 
     def __call__(self, _copied: int, _total: int) -> None:
+        """Wait, if this is the first file."""
         if not self._has_waited:
             self._has_waited = True
             files = self._data.glob("lake/spans/date=*/*/*.parquet")

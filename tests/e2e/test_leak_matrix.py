@@ -69,7 +69,6 @@ def _compiled(
         Redactor(RedactionSettings(entities=entities))
 
 
-@pytest.mark.timeout(300)
 @pytest.mark.parametrize(
     ("entities", "planted", "requests"),
     [

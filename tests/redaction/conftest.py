@@ -11,6 +11,8 @@ from config.settings import RedactionSettings
 from processors.redaction import RedactionProcessor, Redactor
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from collector.model.metric import Metric
 
 KEY = "a key of the tests, 32 bytes long"
@@ -34,9 +36,9 @@ class Counts:
 
 
 @pytest.fixture(scope="session", autouse=True)
-def _own_cache_directory(tmp_path_factory: pytest.TempPathFactory) -> object:
+def _own_cache_directory(shared_cache: Path) -> object:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.mktemp("cache")))
+        patch.setenv("XDG_CACHE_HOME", str(shared_cache))
         yield
 
 

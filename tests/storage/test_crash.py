@@ -61,7 +61,6 @@ def run_and_kill(
     return acked
 
 
-@pytest.mark.timeout(900)
 def test_random_kills_of_one_store(tmp_path: Path) -> None:
     """Scenario: 200 processes one after another write, flush and compact in the same directory
     and are killed at random moments, tail sampling holding half of the newest spans back, the
@@ -84,7 +83,7 @@ def test_random_kills_of_one_store(tmp_path: Path) -> None:
             verdict = restart_and_judge(path, acked, started)
             assert (verdict.lost, verdict.twice, verdict.phantom) == (0, 0, 0)
             if number == 0:
-                reader = stack.enter_context(queries(CONTEXT, path))
+                reader = stack.enter_context(queries(CONTEXT, path, pause_s=0.02))
     print(
         f"\n{KILLS} kills, {len(acked)} batches, {verdict.stored} spans, {reader.queries} queries"
     )

@@ -126,17 +126,19 @@ class Maintenance:
 
     def _run_once(self) -> bool:
         """Return whether anything was merged; raises OSError."""
-        self._expire()
-        self._expire_services()
-        merges = self._plan() if self._settings.compaction.interval else []
-        for merge in merges:  # over hours
-            if self._is_interrupted:
-                break
-            self._merge(merge)
-        if self._settings.compaction.interval:
-            self._renew_one()
+        try:
+            self._expire()
+            self._expire_services()
+            merges = self._plan() if self._settings.compaction.interval else []
+            for merge in merges:  # over hours
+                if self._is_interrupted:
+                    break
+                self._merge(merge)
+            if self._settings.compaction.interval:
+                self._renew_one()
+        finally:  # it may be what makes room on a full disk
+            self.replaced.unlink_due()
         pa.default_memory_pool().release_unused()
-        self.replaced.unlink_due()
         return bool(merges)
 
     @property

@@ -16,6 +16,7 @@ from storage import environment as env
 from storage.compaction import plan_merges
 from storage.environment import Environment
 from storage.lake_tables import SPANS, SPANS_SCHEMA
+from storage.manifest_recovery import STAGING
 from storage.manifest_text import FileEntry
 from storage.parquet import ROW_GROUP_ROWS
 from tests.storage.batches import BASE_US, make_batch
@@ -173,6 +174,45 @@ def test_what_was_merged_goes_though_there_is_always_more_to_merge(open_store: O
     assert len(on_disk) == 25
     assert max(on_disk) < 30
     assert len(store.rows()) == 5 * 4 * 26
+
+
+def test_what_was_merged_goes_when_no_merge_is_possible(open_store: Opener) -> None:
+    """Scenario: the grace of merged files is over when writing fails, as on a full disk.
+
+    Guarantee: they are unlinked all the same; the failure is counted, and later all is merged.
+    """
+    clock = [0.0]
+    store = open_store(
+        settings=lake_settings(unlink_grace=60.0),
+        environment=Environment(monotonic=lambda: clock[0]),
+    )
+
+    def flush_four() -> set[Path]:
+        before = files()
+        for _ in range(4):
+            store.store(make_batch(5, len(files())))
+            store.lake.flush()
+        return files() - before
+
+    def files() -> set[Path]:
+        return set(store.path.glob("lake/span*/date=*/*/*.parquet"))
+
+    merged = flush_four()
+    store.lake.maintain()
+    assert files() > merged
+    flush_four()
+    clock[0] = 61.0
+    staging = store.path / "lake" / STAGING
+    staging.rmdir()
+    staging.write_bytes(b"")
+    store.lake.maintain()
+    assert not files() & merged
+    assert store.telemetry.sums[t.LAKE_FAILURES.name, "maintenance"] == 1
+    staging.unlink()
+    staging.mkdir()
+    store.lake.maintain()
+    assert len(store.manifest()["spans"]) == 2
+    assert len(store.rows()) == 5 * 8
 
 
 def test_files_of_an_older_schema_are_merged(open_store: Opener) -> None:

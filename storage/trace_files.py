@@ -65,8 +65,6 @@ class TraceFiles:
         }
         self._known: dict[str, _Filters | None] = {}
         self._new_files = 0
-        # a query is planned twice, and files do not change
-        self._last: tuple[list[str], str, list[str]] | None = None
 
     def register(self, connection: duckdb.DuckDBPyConnection) -> None:
         """Make ``FUNCTION`` known to a connection, which must be closed in the end."""
@@ -90,12 +88,8 @@ class TraceFiles:
             return files
         if not files or not trace_id:
             return files
-        last = self._last
-        if last is None or last[:2] != (files, trace_id):
-            asked = _Asked.of(hashed)
-            found = [path for path in files if self._may_hold(path, asked)] or files[:1]
-            self._last = last = (files, trace_id, found)
-        return last[2]
+        asked = _Asked.of(hashed)
+        return [path for path in files if self._may_hold(path, asked)] or files[:1]
 
     def _may_hold(self, path: str, asked: _Asked) -> bool:
         found = _FILE.fullmatch(path)

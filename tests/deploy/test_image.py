@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import pytest
 import yaml
 
 from config.loader import load_settings
@@ -132,6 +133,7 @@ def test_image_config_and_probe_agree() -> None:
     assert f"http://127.0.0.1:{endpoints[3][1]}/live" in _final("HEALTHCHECK")[0]
 
 
+@pytest.mark.timeout(240)
 def test_locked_install_runs_as_the_images_user() -> None:
     """Scenario: the build's commands in a copy of the context, then `clearspan` as uid 10001.
 

@@ -6,6 +6,8 @@ import json
 import subprocess
 from typing import TYPE_CHECKING
 
+import pytest
+
 from storage.backup import backup
 from tests.e2e.otlp_client import NUMBERED_SQL, Load
 from tests.e2e.sidecar import COMMAND, Sidecar
@@ -60,6 +62,7 @@ class AwaitingMerge:
             self._load.await_that(lambda _: not newest.exists())
 
 
+@pytest.mark.timeout(300)
 def test_backups_of_a_busy_sidecar(
     tmp_path: Path, shared_cache: Path, sidecar: Callable[..., Sidecar]
 ) -> None:

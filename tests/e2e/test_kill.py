@@ -9,6 +9,8 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
+import pytest
+
 from tests.e2e.otlp_client import NUMBERED_SQL, Load, Verdict
 from tests.e2e.sidecar import Sidecar
 
@@ -30,6 +32,7 @@ BUSY = (
 )
 
 
+@pytest.mark.timeout(400)
 def test_sigkill_loses_nothing_and_stores_nothing_twice(
     tmp_path: Path,
     shared_cache: Path,

@@ -69,6 +69,7 @@ def _compiled(
         Redactor(RedactionSettings(entities=entities))
 
 
+@pytest.mark.timeout(300)
 @pytest.mark.parametrize(
     ("entities", "planted", "requests"),
     [

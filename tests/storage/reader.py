@@ -32,12 +32,10 @@ class Reader:
 
 
 @contextmanager
-def queries(
-    context: ForkServerContext, path: Path, lasting: str = "true", pause_s: float = 0.0
-) -> Iterator[Reader]:
+def queries(context: ForkServerContext, path: Path, lasting: str = "true") -> Iterator[Reader]:
     """Query in another process, as ``clearspan shell`` does, until the end of the block.
 
-    Every tenth query has a new connection, as with ``clearspan query``; ``pause_s`` is between two.
+    Every tenth query has a new connection, as with ``clearspan query``.
 
     No query may fail or see a span twice, and the spans that ``lasting`` is true of, which nobody
     removes, may not become fewer.
@@ -45,7 +43,7 @@ def queries(
     ours, theirs = context.Pipe()
     reader = Reader(context)
     process = context.Process(
-        target=_query_until_told, args=(str(path), lasting, pause_s, reader.counter, theirs)
+        target=_query_until_told, args=(str(path), lasting, reader.counter, theirs)
     )
     process.start()
     try:
@@ -58,7 +56,7 @@ def queries(
 
 
 def _query_until_told(
-    path: str, lasting: str, pause_s: float, counter: Synchronized[int], wire: Connection
+    path: str, lasting: str, counter: Synchronized[int], wire: Connection
 ) -> None:
     seen, problems = 0, []
     sql = f"""
@@ -68,7 +66,7 @@ def _query_until_told(
     lakes = find_lakes(Path(path))
     wire.send("ready")
     connection = connect(Path(path))
-    while not wire.poll(pause_s):
+    while not wire.poll():
         try:
             if counter.value % 10:
                 refresh(connection, lakes)

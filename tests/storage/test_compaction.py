@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import pyarrow as pa
@@ -10,7 +11,7 @@ import pytest
 
 from collector.model import schema as s
 from collector.model import telemetry as t
-from config.exporters import CompactionSettings
+from config.exporters import CompactionSettings, RetentionSettings
 from storage import compaction
 from storage import environment as env
 from storage.compaction import plan_merges
@@ -26,8 +27,10 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
+    from config.exporters import LakeSettings
     from storage.parquet import Encoded
     from tests.storage.conftest import Opener
+    from tests.storage.store import Store
 
 _pieces_of = compaction.pieces_of
 HOUR = "date=2023-11-14/hour=22"
@@ -151,29 +154,58 @@ def test_merged_files_are_merged_again(
         assert merged.equals(rows.sort_by(keys).combine_chunks())
 
 
+@dataclass
+class Endless:
+    """Flushes four batches whenever files were merged, 25 times, and looks what there is then."""
+
+    store: Store | None = None
+    on_disk: list[int] = field(default_factory=list)
+    listed_rows: list[int] = field(default_factory=list)
+
+    def run(self, open_store: Opener, settings: LakeSettings) -> Store:
+        """Maintain such a lake once; return the store."""
+        self.store = open_store(settings=settings, environment=Environment(reached=self._reached))
+        self._flush_four()
+        self.store.lake.maintain()
+        assert len(self.on_disk) == 25
+        return self.store
+
+    def _reached(self, point: str) -> None:
+        if point == env.MERGE_COMMITTED and len(self.on_disk) < 25:
+            assert self.store is not None
+            files = self.store.path.glob("lake/spans/date=*/*/*.parquet")
+            self.on_disk.append(sum(1 for _ in files))
+            listed = self.store.lake._files()
+            self.listed_rows.append(sum(entry.rows for entry in listed if entry.table == SPANS))
+            self._flush_four()
+
+    def _flush_four(self) -> None:
+        assert self.store is not None
+        for seed in range(4 * len(self.on_disk), 4 * len(self.on_disk) + 4):
+            self.store.store(make_batch(5, seed))
+            self.store.lake.flush()
+
+
 def test_what_was_merged_goes_though_there_is_always_more_to_merge(open_store: Opener) -> None:
     """Scenario: while files are merged, as many new ones come in, 25 times over.
 
     Guarantee: replaced files do not wait on the disk for the end of it.
     """
-    on_disk: list[int] = []
-
-    def keep_it_busy(point: str) -> None:
-        if point == env.MERGE_COMMITTED and len(on_disk) < 25:
-            on_disk.append(sum(1 for _ in store.path.glob("lake/spans/date=*/*/*.parquet")))
-            flush_four()
-
-    def flush_four() -> None:
-        for seed in range(4 * len(on_disk), 4 * len(on_disk) + 4):
-            store.store(make_batch(5, seed))
-            store.lake.flush()
-
-    store = open_store(environment=Environment(reached=keep_it_busy))
-    flush_four()
-    store.lake.maintain()
-    assert len(on_disk) == 25
-    assert max(on_disk) < 30
+    endless = Endless()
+    store = endless.run(open_store, lake_settings())
+    assert max(endless.on_disk) < 30
     assert len(store.rows()) == 5 * 4 * 26
+
+
+def test_retention_has_its_turn_though_there_is_always_more_to_merge(open_store: Opener) -> None:
+    """Scenario: the same with a limit on bytes that some rounds reach.
+
+    Guarantee: the oldest rows go while others come, not when all is merged.
+    """
+    endless = Endless()
+    retention = RetentionSettings(max_age=0, max_bytes=200_000)
+    endless.run(open_store, lake_settings(retention=retention))
+    assert endless.listed_rows != sorted(endless.listed_rows)
 
 
 def test_what_was_merged_goes_when_no_merge_is_possible(open_store: Opener) -> None:

@@ -127,6 +127,7 @@ def _judge(work: str, path: Path) -> str:
 
 
 @pytest.mark.skipif(shutil.which("strace") is None, reason="strace is not installed")
+@pytest.mark.timeout(400)
 @pytest.mark.parametrize("work", fault_writer.WORK)
 def test_every_write_fails_once(tmp_path: Path, lanes: Queue[Connection], work: str) -> None:
     """Scenario: a store's life, a rewrite, a backup; each call that changes the disk fails once,

@@ -5,6 +5,8 @@ from __future__ import annotations
 import multiprocessing
 from typing import TYPE_CHECKING, Final
 
+import pytest
+
 from config.exporters import CompactionSettings, RetentionSettings
 from storage.environment import Environment
 from storage.erasure import Condition, find
@@ -68,6 +70,7 @@ def busy(path: Path, reader: Reader) -> int:
     return rounds
 
 
+@pytest.mark.timeout(300)
 def test_readers_see_whole_moments(tmp_path: Path) -> None:
     """Scenario: 1,000 queries of another process during flushes, merges, expiry, and erasure.
 

@@ -8,9 +8,7 @@ from __future__ import annotations
 
 import json
 import os
-import random
 import signal
-import socket
 import subprocess
 import sys
 import threading
@@ -21,6 +19,8 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, Self
 
 from prometheus_client.parser import text_string_to_metric_families
+
+from tests.ports import hold_port
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -51,7 +51,8 @@ class Sidecar:
         self.data_dir = data_dir or root / "data"
         self.logs = root / "logs"
         self.logs.mkdir(parents=True, exist_ok=True)
-        grpc, http, metrics, health = free_ports(4)
+        self._held = [hold_port() for _ in range(4)]
+        grpc, http, metrics, health = (each.getsockname()[1] for each in self._held)
         self.grpc_endpoint = f"127.0.0.1:{grpc}"
         self.http_endpoint = f"127.0.0.1:{http}"
         self.metrics_url = f"http://127.0.0.1:{metrics}/metrics"
@@ -84,9 +85,11 @@ class Sidecar:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        """Kill what still runs."""
+        """Kill what still runs and give the ports back."""
         if self._process is not None and self._process.poll() is None:
             self.sigkill()
+        for each in self._held:
+            each.close()
 
     @property
     def pid(self) -> int:
@@ -230,25 +233,6 @@ class Sidecar:
         if self._process is None:
             raise AssertionError("not started")
         return self._process
-
-
-def free_ports(count: int) -> list[int]:
-    """Return ports that nobody listens on now and no client is given by chance.
-
-    Below the system's ephemeral range (32768 on): a client that keeps connecting to a port in it,
-    while the sidecar is down, is in the end given that very port and connects to itself.
-    """
-    chance = random.SystemRandom()
-    ports: set[int] = set()
-    while len(ports) < count:
-        port = chance.randrange(10_000, 32_768)
-        with socket.socket() as free:
-            try:
-                free.bind(("127.0.0.1", port))
-            except OSError:
-                continue
-        ports.add(port)
-    return list(ports)
 
 
 def _copy(stream: IO[bytes] | None, path: Path) -> None:

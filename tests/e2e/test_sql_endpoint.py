@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import httpx
 
 from tests.e2e.otlp_client import LOGS, Load, numbered_log_records, post
-from tests.e2e.sidecar import free_ports
+from tests.ports import hold_port
 from tests.sql.hostile_sql import HOSTILE
 from tests.sql.sql_endpoint import ENDLESS, WAIT_S, await_that, query_processes
 
@@ -34,7 +34,8 @@ def test_spans_come_in_while_hostile_and_endless_queries_run(
     """
     file = tmp_path / "token"
     file.write_text(f"{BEARER}\n", encoding="ascii")
-    (port,) = free_ports(1)
+    held = hold_port()
+    port = held.getsockname()[1]
     running = sidecar(
         "extensions.sql.enabled=true",
         f"extensions.sql.endpoint=127.0.0.1:{port}",
@@ -44,7 +45,7 @@ def test_spans_come_in_while_hostile_and_endless_queries_run(
     )
     url = f"http://127.0.0.1:{port}/v1/sql"
     headers = {"authorization": f"Bearer {BEARER}"}
-    with httpx.Client(headers=headers, timeout=WAIT_S, trust_env=False) as client:
+    with held, httpx.Client(headers=headers, timeout=WAIT_S, trust_env=False) as client:
 
         def ask(sql: str) -> httpx.Response:
             return client.post(url, json={"sql": sql})

@@ -27,6 +27,7 @@ from collector.model import schema
 from collector.model.telemetry import ACCEPTED, STAGE_SECONDS
 from config.settings import PrometheusSettings
 from tests.metrics.spans import LLM, batch_of
+from tests.ports import hold_port
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -156,19 +157,13 @@ def served(telemetry: PrometheusTelemetry, signals: GoldenSignals) -> Iterator[i
         thread.join()
 
 
-def free_port() -> int:
-    """Return a port that was free a moment ago (Prometheus takes no open socket)."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
 class Prometheus:
     """A real Prometheus scraping one target ten times a second."""
 
     def __init__(self, directory: Path, target: int) -> None:
         """Start it with its data under ``directory``."""
-        self.port = free_port()
+        self._held = hold_port()
+        self.port = self._held.getsockname()[1]
         config = directory / "prometheus.yml"
         config.write_text(
             "global: {scrape_interval: 100ms, scrape_timeout: 100ms}\n"
@@ -193,6 +188,7 @@ class Prometheus:
         """End it and wait."""
         self._process.terminate()
         self._process.wait(timeout=20)
+        self._held.close()
 
     def ask(self, path: str, **parameters: str) -> Any:
         """Return the data of one API call; None while it is not answering yet."""

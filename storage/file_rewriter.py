@@ -81,8 +81,8 @@ class FileRewriter:
         else:
             path.unlink()
         self._environment.reached(env.REWRITE_WRITTEN)
-        if self._manifest.commit(add=staged, remove={entry.path}):
-            self._replaced.add([entry.path])
+        is_durable = self._manifest.commit(add=staged, remove={entry.path})
+        self._replaced.add([entry.path], is_durable=is_durable)
         self._environment.reached(env.REWRITE_COMMITTED)
         return Rows(entry.rows, kept.rows)
 

@@ -16,6 +16,9 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 _PIECE_BYTES: Final = 2**20
+NO_ROOM: Final = frozenset({errno.ENOSPC, errno.EDQUOT})
+"""The errors of a disk, or of a quota, that is full."""
+
 _DAMAGE: Final = frozenset({None, errno.EIO, errno.EUCLEAN, errno.EBADMSG})
 
 
@@ -155,7 +158,7 @@ class DirectoryLock:
             os.ftruncate(self._descriptor, 0)
             os.pwrite(self._descriptor, f"{os.getpid()}\n".encode(), 0)
         except OSError as error:
-            if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+            if error.errno not in NO_ROOM:
                 raise
 
 

@@ -101,7 +101,7 @@ class Lake:
             self._environment,
             expired=signal.metrics.expired,
         )
-        self._maintenance.replaced.add(opened.replaced)
+        self._maintenance.replaced.add(opened.replaced, is_durable=opened.is_durable)
         self._flusher = Repeating(
             f"lake-flush{signal.suffix}", settings.flush_interval, self._tick, self._count_failure
         )

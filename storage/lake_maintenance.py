@@ -153,8 +153,9 @@ class Maintenance:
             self._clock.now_s(),
             state.settled_through,
         )
-        if not expired or not self._commit_removal(set(expired)):
+        if not expired:
             return
+        self._commit_removal(set(expired))
         for path, reason in expired.items():  # over files
             if state.files[path].table in ITEM_TABLES:
                 self._telemetry.add(self._expired, state.files[path].rows, reason)
@@ -181,13 +182,8 @@ class Maintenance:
             if entry.table in ITEM_TABLES:
                 self._telemetry.add(self._expired, gone, "service")
 
-    def _commit_removal(self, paths: set[str]) -> bool:
-        is_durable = self._manifest.commit(remove=paths)
-        # Not durable: a power loss brings the old manifest back, so its files must stay. The next
-        # start finds them, and lets them go if they are not in the manifest then.
-        if is_durable:
-            self.replaced.add(paths)
-        return True
+    def _commit_removal(self, paths: set[str]) -> None:
+        self.replaced.add(paths, is_durable=self._manifest.commit(remove=paths))
 
     def _plan(self) -> list[Merge]:
         now = self._environment.monotonic()
@@ -213,8 +209,7 @@ class Maintenance:
         self._environment.reached(env.MERGE_WRITTEN)
         is_durable = self._manifest.commit(add=[staged], remove=inputs)
         self._environment.reached(env.MERGE_COMMITTED)
-        if is_durable:
-            self.replaced.add(inputs)
+        self.replaced.add(inputs, is_durable=is_durable)
         self._telemetry.add(t.LAKE_COMPACTIONS)
 
     def _renew_one(self) -> None:

@@ -16,6 +16,7 @@ import structlog
 
 from storage import environment as env
 from storage.files import (
+    NO_ROOM,
     cause,
     checksum,
     make_directories,
@@ -126,11 +127,7 @@ class Manifest:
             text = render(state, self._environment.now())
             try:
                 self._move_in(add, entries)
-                replace_file(
-                    self._directory / MANIFEST,
-                    text,
-                    lambda: self._environment.reached(env.MANIFEST_WRITTEN),
-                )
+                self._replace(text, is_smaller=not add)
             except OSError:
                 remove_quietly([self._directory / entry.path for entry in entries])
                 remove_quietly([staged.path for staged in add])
@@ -148,6 +145,21 @@ class Manifest:
             sync_directory(directory)
         if targets:
             self._environment.reached(env.PARQUET_RENAMED)
+
+    def _replace(self, text: bytes, *, is_smaller: bool) -> None:
+        def replace() -> None:
+            reached = self._environment.reached
+            replace_file(self._directory / MANIFEST, text, lambda: reached(env.MANIFEST_WRITTEN))
+
+        try:
+            replace()
+        except OSError as error:
+            if not is_smaller or error.errno not in NO_ROOM:
+                raise
+            # Retention must not wait for room on a full disk: the copy's is enough for it, and the
+            # old manifest's is free then for a new copy.
+            remove_quietly([self._directory / MANIFEST_COPY])
+            replace()
 
     def _make_lasting(self, text: bytes) -> bool:
         """Write the copy that stands in for a damaged manifest, and sync both names."""

@@ -52,10 +52,14 @@ _log = structlog.get_logger()
 
 @dataclass(frozen=True, slots=True)
 class Opened:
-    """An opened manifest, and files no longer in it that a reader may still have open."""
+    """An opened manifest, and files no longer in it that a reader may still have open.
+
+    ``is_durable`` tells whether a power loss leaves them out of it.
+    """
 
     manifest: Manifest
     replaced: tuple[str, ...]
+    is_durable: bool
 
 
 def open_manifest(
@@ -100,8 +104,8 @@ def open_manifest(
         max([state.generation, *on_disk.values()]) + 1,
         environment,
     )
-    manifest.commit()
-    return Opened(manifest, tuple(orphans.keys() - set(never_committed)))
+    is_durable = manifest.commit()
+    return Opened(manifest, tuple(orphans.keys() - set(never_committed)), is_durable)
 
 
 def set_file_aside(directory: Path, entry: FileEntry, telemetry: Telemetry) -> None:

@@ -35,11 +35,19 @@ class ReplacedFiles:
         self._grace_s = grace_s
         self._environment = environment
         self._due: dict[str, float] = {}
+        self._returning: set[str] = set()
 
-    def add(self, paths: Iterable[str]) -> None:
-        """Let the grace of these files (relative to the lake) begin now."""
-        due = self._environment.monotonic() + self._grace_s
-        self._due.update(dict.fromkeys(paths, due))
+    def add(self, paths: Iterable[str], *, is_durable: bool) -> None:
+        """Let the grace of these files (relative to the lake) begin when no power loss undoes it.
+
+        That is now, if the commit they left by ``is_durable``; else at the next one that is:
+        meanwhile a power loss would bring the old manifest back, and them with it.
+        """
+        self._returning.update(paths)
+        if is_durable:
+            due = self._environment.monotonic() + self._grace_s
+            self._due.update(dict.fromkeys(self._returning, due))
+            self._returning.clear()
 
     def hurry(self, paths: Iterable[str]) -> None:
         """Let the grace of these files be over."""

@@ -193,7 +193,7 @@ class StoredData(LakeFiles):
             self._owner.close()
             raise
         replaced = ReplacedFiles(lake, opened.manifest, grace_s, environment)
-        replaced.add(opened.replaced)
+        replaced.add(opened.replaced, is_durable=opened.is_durable)
         super().__init__(lake, opened.manifest, replaced, environment)
         self._path = path
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -244,6 +245,40 @@ def test_what_was_merged_goes_when_no_merge_is_possible(open_store: Opener) -> N
     staging.mkdir()
     store.lake.maintain()
     assert len(store.manifest()["spans"]) == 2
+    assert len(store.rows()) == 5 * 8
+
+
+def test_what_was_merged_stays_until_no_power_loss_brings_it_back(open_store: Opener) -> None:
+    """Scenario: the manifest of a merge is written, but fails to become durable.
+
+    Guarantee: what was merged stays until a later manifest is durable, and goes then by itself.
+    """
+    fails = [False]
+
+    def fail(point: str) -> None:
+        if fails[0] and point == env.MANIFEST_COPIED:
+            raise OSError(errno.EIO, "cannot be made durable")
+
+    store = open_store(settings=lake_settings(), environment=Environment(reached=fail))
+
+    def flush_four() -> set[Path]:
+        for _ in range(4):
+            store.store(make_batch(5, len(files())))
+            store.lake.flush()
+        return files()
+
+    def files() -> set[Path]:
+        return set(store.path.glob("lake/span*/date=*/*/*.parquet"))
+
+    merged = flush_four()
+    fails[0] = True
+    store.lake.maintain()
+    assert files() > merged
+    assert len(store.manifest()["spans"]) == 2
+    fails[0] = False
+    flush_four()
+    store.lake.maintain()
+    assert not files() & merged
     assert len(store.rows()) == 5 * 8
 
 

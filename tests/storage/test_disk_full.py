@@ -10,9 +10,11 @@ import pytest
 
 from collector.model.errors import StorageUnavailable
 from collector.model.telemetry import LAKE_COMPACTIONS, SEND_FAILED, SENT, STORED_SPANS
+from config.exporters import CompactionSettings, RetentionSettings
+from storage.verify import verify
 from tests.storage.batches import make_batch
 from tests.storage.faulty_load import Load
-from tests.storage.store import Store, ids_of
+from tests.storage.store import Store, ids_of, lake_settings
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -142,6 +144,40 @@ def test_starting_and_compacting_on_a_full_disk(small_disk: Path) -> None:
     store.lake.maintain()
     assert len(store.manifest()["files"]) == 2
     assert store.span_ids() == ids_of(*kept)
+    store.abandon()
+
+
+def test_start_and_retention_need_no_room(small_disk: Path) -> None:
+    """Scenario: something else takes the last byte of the disk; the process is restarted, and what
+    retention is to keep is passed three times.
+
+    Guarantee: it starts, and what has had its time is unlinked; the newest rows stay.
+    """  # noqa: D205 - the scenario needs two lines
+    keeping = CompactionSettings(interval=0)
+    store = Store(small_disk / "data", lake_settings(compaction=keeping))
+    stored = []
+
+    def flush_one() -> int:
+        stored.append(store.store(make_batch(300, len(stored))))
+        assert store.lake.flush()
+        return sum(entry.bytes for entry in store.lake._files())
+
+    limit = max(flush_one() for _ in range(12)) // 2
+    fill(small_disk)
+    store.abandon()
+    retention = RetentionSettings(max_age=0, max_bytes=limit)
+    store = Store(small_disk / "data", lake_settings(compaction=keeping, retention=retention))
+    for _ in range(3):
+        ballast = fill(small_disk)
+        store.lake.maintain()
+        files = {path.name for path in small_disk.glob("data/lake/span*/date=*/*/*.parquet")}
+        assert files == {entry.path.rpartition("/")[2] for entry in store.lake._files()}
+        assert {finding.level for finding in verify(small_disk / "data").findings} <= {"warning"}
+        left = store.span_ids()
+        assert left == ids_of(*stored[-(left.total() // 300) :])
+        ballast.unlink()
+        while flush_one() <= limit:
+            pass
     store.abandon()
 
 

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 STRINGS: Final = 20_000
-SEEDS: Final = (1, 2)
+SEEDS: Final = (1, 2, 3, 4)
 EXAMPLES: Final = 2_600 // len(SEEDS)
 PIECES: Final = [
     "john@x.com", "a.b+c@corp.internal", "4111111111111111", "4111-1111-1111-1111", "378282246310005",
@@ -74,17 +74,17 @@ def _spelled(raw: bytes) -> list[str]:
     return made
 
 
-@pytest.mark.parametrize("half", SEEDS)
-def test_screened_is_unscreened(redactor: Redactor, unscreened: Redactor, half: int) -> None:
+@pytest.mark.parametrize("quarter", SEEDS)
+def test_screened_is_unscreened(redactor: Redactor, unscreened: Redactor, quarter: int) -> None:
     """Scenario: hypothesis makes 100,000 strings from fragments of everything, ASCII and not, bare
-    and as JSON, every second one under a key that is context; half of them from each seed.
+    and as JSON, every second one under a key that is context; a quarter of them from each seed.
 
     Guarantees: the screen never withholds a rule or a reading that would have found something.
     """  # noqa: D205 - the scenario needs two lines
     seen: set[str] = set()
     redacted = 0
 
-    @seed(half)
+    @seed(quarter)
     @settings(
         max_examples=EXAMPLES,
         deadline=None,

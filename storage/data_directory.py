@@ -23,4 +23,4 @@ def log_data(data: Path) -> Path:
 
 def has_logs(data: Path) -> bool:
     """Tell whether log records were ever taken here."""
-    return (log_data(data) / LAKE).is_dir()
+    return any((log_data(data) / part).is_dir() for part in (LAKE, JOURNAL))

@@ -68,7 +68,7 @@ def fingerprint(schema: pa.Schema) -> int:
 def encode(
     batch: Batch, seq: int, magic: bytes, schema_fingerprint: int
 ) -> list[bytes | memoryview]:
-    """Return the frame of a batch that is not empty, in parts to be written one after another."""
+    """Return the frame of a batch, in parts to be written one after another."""
     table, rows = batch.table, len(batch)
     present = np.fromiter(
         (
@@ -78,7 +78,9 @@ def encode(
         dtype=bool,
         count=table.num_columns,
     )  # over columns, not rows
-    body = table.select(np.flatnonzero(present).tolist()).combine_chunks().to_batches()[0]
+    columns = table.select(np.flatnonzero(present).tolist()).combine_chunks()
+    # of no rows there are no batches
+    body = (columns.to_batches() or [pa.RecordBatch.from_pylist([], columns.schema)])[0]
     raw = body.serialize()
     bitmap = np.packbits(present).tobytes()
     compressed = _CODEC.compress(raw)

@@ -236,10 +236,15 @@ class _Repair:
             set_file_aside(self._lake, entry, _NO_TELEMETRY)
 
     def _adopt_replaced(self, check: FileCheck, listed: set[str]) -> None:
-        """Take back the files that a damaged merge replaced, while they are still there."""
+        """Take back the files that a damaged merge replaced, while they are still there.
+
+        Not the one that a rewrite replaced: it may hold what was erased or redacted since.
+        """
         try:
             replaced = read_facts(self._lake / check.entry.path).replaces
         except UNREADABLE:
+            return
+        if len(replaced) == 1:
             return
         on_disk = files_on_disk(self._lake).keys()
         for path in (one for one in replaced if one in on_disk and one not in listed):

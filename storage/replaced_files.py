@@ -63,10 +63,16 @@ class ReplacedFiles:
     @property
     def waiting(self) -> list[str]:
         """The files that are still there."""
-        return list(self._due)
+        return [*self._due, *self._returning]
 
     def unlink_due(self) -> None:
-        """Unlink the files whose grace is over, and hours that became empty."""
+        """Unlink the files whose grace is over, and hours that became empty.
+
+        The manifest is written once more where files only wait for one that is durable.
+        """
+        if self._returning:
+            with contextlib.suppress(OSError):
+                self.add((), is_durable=self._manifest.commit())
         now = self._environment.monotonic()
         over = [path for path, due in self._due.items() if due <= now]
         for path in over:

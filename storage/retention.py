@@ -23,13 +23,15 @@ _DAY_S: Final = 86400.0
 class CautiousClock:
     """The time by which spans expire: deletion cannot be taken back, a wrong clock can.
 
-    A step back counts at once. A step ahead counts when it has lasted for an hour.
+    A step back counts at once. A step ahead counts when it has lasted for an hour, whatever smaller
+    one came before it.
     """
 
     def __init__(self, environment: Environment) -> None:
         """Believe what the clock says now."""
         self._environment = environment
         self._offset_s = environment.now() - environment.monotonic()
+        self._ahead_s = 0.0
         self._ahead_since_s: float | None = None
 
     def now_s(self) -> float:
@@ -38,8 +40,8 @@ class CautiousClock:
         offset_s = self._environment.now() - monotonic_s
         if offset_s <= self._offset_s + _STEP_S:
             self._offset_s, self._ahead_since_s = offset_s, None
-        elif self._ahead_since_s is None:
-            self._ahead_since_s = monotonic_s
+        elif self._ahead_since_s is None or offset_s > self._ahead_s + _STEP_S:
+            self._ahead_since_s, self._ahead_s = monotonic_s, offset_s
         elif monotonic_s - self._ahead_since_s >= _BELIEVED_AFTER_S:
             self._offset_s, self._ahead_since_s = offset_s, None
         return monotonic_s + self._offset_s
@@ -65,7 +67,7 @@ def expired_files(
     ages = [settings.max_age, *(one.max_age for one in settings.services)]
     if all(ages):
         oldest_s = now_s - max(ages)
-        expired = {entry.path: "age" for entry in settled if _newest_s(entry, now_s) <= oldest_s}
+        expired = {entry.path: "age" for entry in settled if newest_s(entry, now_s) <= oldest_s}
     if settings.max_bytes:
         left = [entry for entry in settled if entry.path not in expired]
         excess = sum(entry.bytes for entry in files if entry.path not in expired)
@@ -78,7 +80,7 @@ def expired_files(
     return expired
 
 
-def _newest_s(entry: FileEntry, now_s: float) -> float:
+def newest_s(entry: FileEntry, now_s: float) -> float:
     """Return the time, seconds since 1970, before which everything in a file started.
 
     That is the end of its hour. But spans that arrived when the clock was days behind were put

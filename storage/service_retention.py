@@ -19,8 +19,8 @@ import pyarrow.parquet as pq
 from collector.model import schema as s
 from storage.compaction import DamagedInputError
 from storage.files import means_damage
-from storage.lake_tables import partition_end_s
 from storage.parquet import UNREADABLE
+from storage.retention import newest_s
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator
@@ -77,7 +77,7 @@ class ServiceRetention:
         self._contents = {path: one for path, one in self._contents.items() if path in there}
         settled = (entry for entry in files if entry.max_seq <= settled_through)
         for entry in sorted(settled, key=lambda entry: entry.partition):  # over files
-            age = now_s - partition_end_s(entry.partition)
+            age = now_s - newest_s(entry, now_s)
             expired = frozenset(name for name, most in self._ages.items() if age >= most)
             are_others_expired = age >= self._other_age
             if not expired and not are_others_expired:

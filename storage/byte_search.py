@@ -18,19 +18,28 @@ if TYPE_CHECKING:
 _ROWS = 8192
 
 
+class DamagedError(Exception):
+    """A file cannot be read to its end; never leaves this module."""
+
+
 @dataclass(frozen=True, slots=True)
 class Searched:
-    """How much was looked through, and the files in which something was found."""
+    """How much was looked through, the files in which something was found, and damaged ones.
+
+    Of ``damaged`` files a part could not be looked through.
+    """
 
     files: int
     bytes: int
     hits: tuple[Path, ...]
+    damaged: tuple[Path, ...]
 
 
 def search(directory: Path, needles: Sequence[bytes]) -> Searched:
     """Look for any of the needles; raises OSError when a file cannot be read."""
     files = size = 0
-    hits = []
+    hits: list[Path] = []
+    damaged: list[Path] = []
     for path in sorted(path for path in directory.rglob("*") if path.is_file()):
         files += 1
         is_hit = False
@@ -40,9 +49,11 @@ def search(directory: Path, needles: Sequence[bytes]) -> Searched:
                 is_hit = is_hit or any(needle in content for needle in needles)
         except FileNotFoundError:
             continue  # a running sidecar has replaced it
+        except DamagedError:
+            damaged.append(path)
         if is_hit:
             hits.append(path)
-    return Searched(files, size, tuple(hits))
+    return Searched(files, size, tuple(hits), tuple(damaged))
 
 
 def _contents(path: Path) -> Iterator[bytes]:
@@ -60,11 +71,13 @@ def _contents(path: Path) -> Iterator[bytes]:
 
 
 def _rows(path: Path) -> Iterator[bytes]:
-    """Yield the values of a Parquet file; of a damaged one as far as it can be read."""
+    """Yield the values of a Parquet file, as far as it can be read; raises ``DamagedError``."""
     try:
         with pq.ParquetFile(path) as file:
             for piece in file.iter_batches(_ROWS, use_threads=False):
                 content: bytes = piece.serialize().to_pybytes()
                 yield content
-    except UNREADABLE:
-        return
+    except FileNotFoundError:
+        raise
+    except UNREADABLE as error:
+        raise DamagedError from error

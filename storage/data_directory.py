@@ -8,17 +8,26 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
+from storage.files import list_directory
+
 if TYPE_CHECKING:
     from pathlib import Path
 
 LAKE: Final = "lake"
 JOURNAL: Final = "journal"
+QUARANTINE: Final = "quarantine"
 _LOGS: Final = "logs"
 
 
 def log_data(data: Path) -> Path:
     """Return the data directory of the log records beside those spans."""
     return data / _LOGS
+
+
+def quarantined_files(data: Path) -> list[Path]:
+    """Return the damaged files of one signal that were moved aside: nobody can rewrite them."""
+    folders = (data / LAKE / QUARANTINE, data / JOURNAL / QUARANTINE)
+    return [path for folder in folders for path in list_directory(folder)]
 
 
 def has_logs(data: Path) -> bool:

@@ -13,6 +13,8 @@ from collector.model.log_schema import RECORD_IDX
 from storage.lake_tables import IDENTITY, LOGS
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from collector.model.batch import BatchT
 
 _KEYS: Final = (s.TRACE_ID, s.SPAN_ID)
@@ -30,16 +32,25 @@ class Erased:
     rules: str | None = None
 
     def __init__(
-        self, keys: pa.Table, *, whole_traces: bool, records: pa.Table | None = None
+        self,
+        keys: pa.Table,
+        *,
+        whole_traces: bool,
+        records: pa.Table | None = None,
+        named: Sequence[bytes] = (),
     ) -> None:
         """Take trace and span ids, one row a span; ``whole_traces`` goes by the trace alone.
 
-        ``records`` are further log records, one a row of ``RECORD_SCHEMA``.
+        ``records`` are further log records, one a row of ``RECORD_SCHEMA``. ``named`` are traces
+        to which no link may stay though nothing of them may be stored any more.
         """
         self.keys: Final = keys
         self.records: Final = RECORD_SCHEMA.empty_table() if records is None else records
         self.is_whole: Final = whole_traces
         self.traces: Final[pa.Array] = pc.unique(keys.column(s.TRACE_ID))
+        self.unlinked: Final[pa.Array] = pc.unique(
+            pa.concat_arrays([self.traces, pa.array(named, pa.binary())])
+        )
         self._keys = pc.unique(self._key(keys))
         self._records = pc.unique(_record(self.records))
 
@@ -62,7 +73,7 @@ class Erased:
             return False
         links = pc.list_flatten(rows.column(s.LINKS))
         linked = pc.struct_field(links, s.TRACE_ID).cast(pa.binary())
-        return bool(pc.any(pc.is_in(linked, value_set=self.traces)).as_py())
+        return bool(pc.any(pc.is_in(linked, value_set=self.unlinked)).as_py())
 
     def spans(self, rows: pa.Table) -> pa.Table:
         """Return the rows that stay."""
@@ -97,7 +108,7 @@ class Erased:
         """Empty the ids of links into traces that are gone."""
         links = rows.column(s.LINKS).combine_chunks()
         each = links.flatten()
-        gone = pc.is_in(each.field(s.TRACE_ID).cast(pa.binary()), value_set=self.traces)
+        gone = pc.is_in(each.field(s.TRACE_ID).cast(pa.binary()), value_set=self.unlinked)
         if not pc.any(gone).as_py():
             return rows
         kind = links.type.value_type

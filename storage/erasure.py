@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import glob
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 import duckdb
@@ -57,14 +58,27 @@ def _holding(schema: pa.Schema, texts: Sequence[str]) -> Iterator[str]:
     """Yield conditions of which one is true where a text is in any string of a row."""
     for field in schema:
         for text in map(quote, texts):
-            if pa.types.is_string(field.type):
-                yield f"contains({field.name}, {text})"
-            elif pa.types.is_map(field.type):
-                for part in ("map_keys", "map_values"):
-                    any_of = f"list_filter({part}({field.name}), lambda v: contains(v, {text}))"
-                    yield f"len({any_of}) > 0"
-            elif pa.types.is_list(field.type):
-                yield f"contains(CAST({field.name} AS VARCHAR), {text})"
+            yield from _held(field.type, field.name, text)
+
+
+def _held(kind: pa.DataType, value: str, text: str, depth: int = 0) -> Iterator[str]:
+    """Yield conditions of which one is true where a text is in a value, however nested."""
+    if pa.types.is_string(kind):
+        yield f"contains({value}, {text})"
+    elif pa.types.is_map(kind):
+        for part, inner in (("map_keys", kind.key_type), ("map_values", kind.item_type)):
+            yield from _held(pa.list_(inner), f"{part}({value})", text, depth)
+    elif pa.types.is_list(kind):
+        each = f"v{depth}"
+        any_of = " OR ".join(
+            f"coalesce({one}, false)" for one in _held(kind.value_type, each, text, depth + 1)
+        )
+        if any_of:
+            yield f"len(list_filter({value}, lambda {each}: {any_of})) > 0"
+    elif pa.types.is_struct(kind):
+        for index in range(kind.num_fields):
+            part = kind.field(index)
+            yield from _held(part.type, f"{value}.{part.name}", text, depth)
 
 
 def find(stores: Sequence[StoredData | LiveData], condition: Condition) -> Erased:
@@ -74,6 +88,7 @@ def find(stores: Sequence[StoredData | LiveData], condition: Condition) -> Erase
         QueryError: Its SQL is wrong, or a file cannot be read; with DuckDB's words.
     """
     with duckdb.connect() as connection:
+        connection.execute("SET TimeZone = 'UTC'")  # as in a query that the user tried before
         found = [one for stored in stores for one in _found(connection, stored, condition)]
     rows = pa.concat_tables([_FOUND.empty_table(), *found])
     has_key = rows.column(s.TRACE_ID).is_valid()
@@ -83,6 +98,7 @@ def find(stores: Sequence[StoredData | LiveData], condition: Condition) -> Erase
         rows.filter(has_key).select(KEY_SCHEMA.names),
         whole_traces=condition.whole_traces,
         records=rows.filter(pc.invert(has_key)).select(RECORD_SCHEMA.names),
+        named=condition.trace_ids,
     )
 
 
@@ -98,7 +114,9 @@ def _found(
             yield _select(connection, table, _columns(table, layout), "journalled", condition)
     for table, files in stored.files_by_table().items():
         if files:
-            listed = ", ".join(quote(glob.escape(str(file))) for file in files)
+            # first, so that every column is there though no file of today has been written yet
+            first = filter(Path.exists, [stored.empty_file(table)])
+            listed = ", ".join(quote(glob.escape(str(file))) for file in (*first, *files))
             source = f"read_parquet([{listed}], hive_partitioning=false, union_by_name=true)"
             yield _select(connection, table, _columns(table, layout), source, condition)
 
@@ -123,7 +141,7 @@ def affected(stored: StoredData | LiveData, erased: Erased) -> dict[str, int]:
     """Return the lake's files with rows, or links, to erase, and how many such rows."""
     rows: dict[str, int] = {}
     with duckdb.connect() as connection:
-        connection.register("gone", pa.table({s.TRACE_ID: erased.traces}))
+        connection.register("gone", pa.table({s.TRACE_ID: erased.unlinked}))
         for table, files in stored.files_by_table().items():
             for file in files:
                 source = f"read_parquet({quote(glob.escape(str(file)))}, hive_partitioning=false)"

@@ -8,6 +8,8 @@ interrupted is done at the next start.
 
 from __future__ import annotations
 
+import contextlib
+import fcntl
 import json
 import secrets
 import threading
@@ -34,6 +36,7 @@ from storage.journal_frame import FrameError, decode
 from storage.journal_segment import Segment, scan
 from storage.lake_tables import IDENTITY, LOGS, SPAN_EVENTS, SPANS, align, rows_of
 from storage.manifest_check import read_manifests
+from storage.manifest_text import empty_path
 from storage.repeating import Repeating
 from storage.rewrite import rewrite_segment
 
@@ -59,6 +62,8 @@ _COLUMNS: Final = {
     LOGS: (s.TRACE_ID, s.SPAN_ID, s.BATCH_SEQ, IDENTITY[LOGS]),
 }
 _REQUEST: Final = pa.schema([*KEY_SCHEMA, *RECORD_SCHEMA])
+_UNLINKED: Final = pa.schema([KEY_SCHEMA.field(s.TRACE_ID)])
+_NO_REQUEST: Final = (OSError, pa.ArrowException, KeyError, ValueError)
 
 
 @dataclass(slots=True)
@@ -122,17 +127,25 @@ class LiveData:
             raise ClearspanError(f"there is no readable manifest in {self._lake}")
         return state
 
+    def empty_file(self, table: str) -> Path:
+        """Return a table's file without rows, with all columns of today."""
+        return self._lake / empty_path(table)
+
     def relative(self, file: Path) -> str:
         """Return a file's path as the manifest has it."""
         return file.relative_to(self._lake).as_posix()
 
     def ask(self, erased: Erased, *, no_grace: bool) -> Path:
-        """Leave a request for the sidecar; return where its answer will be. Raises OSError."""
+        """Leave a request for the sidecar; return where its answer will be. Raises OSError.
+
+        Traces that are only to be unlinked are named like those that were found.
+        """
         directory = self._path / _DIRECTORY
         make_directories(directory)
         options = {_WHOLE: b"1" if erased.is_whole else b"", _NO_GRACE: b"1" if no_grace else b""}
+        unlinked = pa.table({s.TRACE_ID: erased.unlinked if erased.is_whole else []}, _UNLINKED)
         table = pa.concat_tables(
-            [erased.keys, erased.records], promote_options="default"
+            [erased.keys, unlinked, erased.records], promote_options="default"
         ).replace_schema_metadata(options)
         sink = pa.BufferOutputStream()
         with pa.ipc.new_file(sink, table.schema) as writer:
@@ -141,6 +154,28 @@ class LiveData:
         replace_file(request, sink.getvalue().to_pybytes())
         sync_directory(directory)
         return request.with_suffix(".json")
+
+    @property
+    def is_served(self) -> bool:
+        """Tell whether a process holds the directory, in whatever container it may be."""
+        with (self._path / "LOCK").open("rb") as file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+            except BlockingIOError:
+                return True
+        return False
+
+
+def take_requests(path: Path) -> Iterator[Erased]:
+    """Yield what a sidecar that is gone was still asked to erase; forget each once it is done.
+
+    For whoever holds the lock on the data directory. A request that cannot be read goes as well.
+    """
+    requests = [one for one in list_directory(path / _DIRECTORY) if one.suffix != ".json"]
+    for request in requests:
+        with contextlib.suppress(*_NO_REQUEST):
+            yield _read(request)[0]
+        remove_quietly([request])
 
 
 def read_answer(path: Path) -> Answer | None:
@@ -171,6 +206,7 @@ class LiveErasure:
         """Look in the data directory; nothing runs before ``start``."""
         self._directory = path / _DIRECTORY
         self._stores = tuple(stores)
+        self._on_failure = on_failure
         self._is_stopping = threading.Event()
         self._thread = Repeating(
             "erase", _POLL_S, self.look, on_failure, is_stopping=self._is_stopping
@@ -194,14 +230,10 @@ class LiveErasure:
         answer = Answer()
         try:
             erased, no_grace = _read(request)
-        except (OSError, pa.ArrowException, KeyError, ValueError) as error:
+        except _NO_REQUEST as error:
             answer.problems.append(f"the request cannot be read: {cause(error)}")
         else:
-            left = [
-                path
-                for store in self._stores
-                for path in self._erase(store, erased, answer, no_grace=no_grace)
-            ]
+            left = self._erase_from_all(erased, answer, no_grace=no_grace)
             while any(path.exists() for path in left):
                 if self._is_stopping.wait(_POLL_S):
                     break
@@ -216,6 +248,18 @@ class LiveErasure:
         )
         replace_file(request.with_suffix(".json"), json.dumps(asdict(answer)).encode())
         request.unlink()
+
+    def _erase_from_all(self, erased: Erased, answer: Answer, *, no_grace: bool) -> list[Path]:
+        """Erase and return the files to wait for; a failure is part of the answer."""
+        left: list[Path] = []
+        try:
+            for store in self._stores:
+                left += self._erase(store, erased, answer, no_grace=no_grace)
+        except Exception as error:  # noqa: BLE001 - else it failed for ever, and all requests behind it
+            self._on_failure()
+            _log.exception("erasing fails")
+            answer.problems.append(f"the sidecar failed: {type(error).__name__}")
+        return left
 
     def _erase(
         self, store: LiveStore, erased: Erased, answer: Answer, *, no_grace: bool

@@ -11,6 +11,7 @@ import structlog
 
 from collector.model import telemetry as t
 from collector.model.errors import StartupError
+from storage.data_directory import QUARANTINE
 from storage.files import (
     free_name,
     list_directory,
@@ -41,7 +42,6 @@ if TYPE_CHECKING:
     from storage.environment import Environment
     from storage.layout import PromotedColumn
 
-QUARANTINE: Final = "quarantine"
 STAGING: Final = "staging"
 OUR_FILE: Final = re.compile(
     r"(?:spans|span_events|logs)/date=\d{4}-\d{2}-\d{2}/hour=\d{2}/(\d{12,})-[0-9a-f]{8}\.parquet",

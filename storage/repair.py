@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Final
 
 from collector.model.errors import StartupError, UpkeepFailed
 from collector.model.signals import LOGS, TRACES
-from storage.data_directory import has_logs, log_data
+from storage.data_directory import QUARANTINE, has_logs, log_data
 from storage.environment import Environment
 from storage.files import DirectoryLock, cause
 from storage.findings import Finding
@@ -25,13 +25,7 @@ from storage.lake_file_check import FileCheck, check_file
 from storage.lake_tables import TABLES_OF
 from storage.manifest import MANIFEST, Manifest
 from storage.manifest_check import read_manifests
-from storage.manifest_recovery import (
-    QUARANTINE,
-    entry_from,
-    files_on_disk,
-    open_manifest,
-    set_file_aside,
-)
+from storage.manifest_recovery import entry_from, files_on_disk, open_manifest, set_file_aside
 from storage.parquet import UNREADABLE, read_facts
 
 if TYPE_CHECKING:

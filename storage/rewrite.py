@@ -18,16 +18,17 @@ from collector.model.signals import LOGS as SIGNAL_OF_LOGS
 from collector.model.signals import TRACES
 from storage import environment as env
 from storage.compaction import DamagedInputError, pieces_of
-from storage.data_directory import has_logs, log_data
+from storage.data_directory import QUARANTINE, has_logs, log_data, quarantined_files
 from storage.environment import Environment
 from storage.file_rewriter import FileRewriter, Rows
-from storage.files import DirectoryLock, cause, list_directory, replace_file, sync_directory
+from storage.files import DirectoryLock, cause, replace_file, sync_directory
 from storage.journal_frame import FrameError, decode, encode, fingerprint, kind_of
 from storage.journal_recovery import recover
 from storage.journal_segment import Segment, scan
 from storage.lake_tables import LOGS, SPANS, TABLES_OF, rows_of
 from storage.manifest import MANIFEST
-from storage.manifest_recovery import QUARANTINE, open_manifest
+from storage.manifest_recovery import open_manifest
+from storage.manifest_text import empty_path
 from storage.parquet import UNREADABLE
 from storage.replaced_files import ReplacedFiles
 
@@ -112,6 +113,10 @@ class LakeFiles:
             table: [self._lake / entry.path for entry in self.files if entry.table == table]
             for table in self._manifest.state.tables
         }
+
+    def empty_file(self, table: str) -> Path:
+        """Return a table's file without rows, with all columns of today."""
+        return self._lake / empty_path(table)
 
     def relative(self, file: Path) -> str:
         """Return a file's path as the manifest has it."""
@@ -213,8 +218,7 @@ class StoredData(LakeFiles):
     @property
     def quarantined(self) -> list[Path]:
         """Damaged files that were moved aside: nobody can rewrite them."""
-        folders = (self._lake / QUARANTINE, self._path / "journal" / QUARANTINE)
-        return [path for folder in folders for path in list_directory(folder)]
+        return quarantined_files(self._path)
 
     def delete_quarantined(self) -> None:
         """Unlink them; raises OSError."""

@@ -16,7 +16,7 @@ import pyarrow.parquet as pq
 
 from collector.model.errors import StartupError
 from collector.model.signals import LOGS, TRACES
-from storage.data_directory import has_logs, log_data
+from storage.data_directory import QUARANTINE, has_logs, log_data
 from storage.files import cause, list_directory
 from storage.findings import Finding
 from storage.journal_check import JournalCheck, check_journal
@@ -24,7 +24,6 @@ from storage.lake_file_check import check_file
 from storage.lake_tables import SPAN_EVENTS, SPANS, TABLES
 from storage.manifest import MANIFEST
 from storage.manifest_check import read_manifests
-from storage.manifest_recovery import QUARANTINE
 from storage.manifest_text import empty_path
 from storage.parquet import UNREADABLE
 

@@ -9,27 +9,26 @@ import sys
 import time
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
-
-import pyarrow.compute as pc
 
 from collector.cli.progress import progress, wait_visibly
 from collector.logs import configure_logging
 from collector.metrics.telemetry import PrometheusTelemetry
 from collector.model.errors import ClearspanError, ConfigError, DirectoryInUse, StartupError
 from config.loader import load_settings
-from processors.redaction import tokens_of
+from processors.redaction import findable_entities, forgets_its_key, tokens_of
 from storage.byte_search import search
-from storage.data_directory import has_logs, log_data
+from storage.data_directory import has_logs, log_data, quarantined_files
 from storage.erasure import Condition, affected, find
 from storage.files import cause
 from storage.lake_tables import LOGS, SPANS
-from storage.live_erasure import LiveData, read_answer
+from storage.live_erasure import LiveData, read_answer, take_requests
 from storage.rewrite import stored_signals
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     from config.settings import RedactionSettings
     from storage.erased import Erased
@@ -39,6 +38,10 @@ _TRACE_ID: Final = re.compile(r"[0-9a-fA-F]{32}")
 # Searching is one pass over all bytes for each needle.
 _MOST_NEEDLES: Final = 64
 _POLL_S: Final = 0.2
+_FORGOTTEN_KEY: Final = (
+    "redaction has no hmac_key: each process has a random one, so tokens that stand for the user "
+    "cannot be told from others and stay"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,14 +57,26 @@ class Wanted:
         """Return it as a condition; a user is looked for as written and as each of its tokens.
 
         Raises:
-            ConfigError: Nothing is asked for, or a trace id is none.
+            ConfigError: Nothing is asked for, a trace id or user is none, or it is not clear what
+                of a trace is meant.
         """
         if not (self.trace_ids or self.users or self.where):
             raise ConfigError("erase what? give --trace-id, --user or --where")
         for trace_id in self.trace_ids:
             if _TRACE_ID.fullmatch(trace_id) is None:
                 raise ConfigError(f"--trace-id {trace_id!r:.60} is not 32 hexadecimal digits")
-        texts = [text for user in self.users for text in (user, *tokens_of(redaction, user))]
+        if not all(map(str.strip, self.users)):
+            raise ConfigError("--user is empty: every span would hold it")
+        if self.where and (self.trace_ids or self.users) and not self.whole_traces:
+            raise ConfigError(
+                "--where takes spans alone, --trace-id and --user whole traces: say --whole-traces "
+                "for all of them, or ask one after the other"
+            )
+        texts = list(self.users)
+        if self.users:
+            entities = findable_entities(redaction)
+            texts += [one for user in self.users for one in tokens_of(redaction, user, entities)]
+            texts = [one for text in texts for one in _spellings(text)]
         return Condition(
             tuple(map(bytes.fromhex, self.trace_ids)),
             tuple(dict.fromkeys(texts)),
@@ -74,6 +89,15 @@ class Wanted:
         """A hash of the question: a receipt must not hold what was erased."""
         plain = json.dumps([list(self.trace_ids), list(self.users), self.where, self.whole_traces])
         return hashlib.sha256(plain.encode()).hexdigest()
+
+
+def _spellings(text: str) -> Iterator[str]:
+    """Yield a text as it stands in attributes, in JSON in them, and in JSON in that."""
+    yield text
+    for is_ascii in (False, True):
+        once = json.dumps(text, ensure_ascii=is_ascii)[1:-1]
+        yield once
+        yield json.dumps(once)[1:-1]
 
 
 @dataclass(slots=True)
@@ -97,6 +121,7 @@ class _Receipt:
     searched_for: int = 0
     hits: list[str] = field(default_factory=list)
     problems: list[str] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
     finished: str = ""
 
     @property
@@ -126,31 +151,38 @@ def erase(  # noqa: PLR0913 - the verb's options
     condition = wanted.condition(settings.processors.redaction)
     path = Path(settings.exporters.lake.path)
     grace_s = 0.0 if no_grace else settings.exporters.lake.unlink_grace
+    live = LiveData(path)
+    being_written = [live, LiveData(log_data(path))] if has_logs(path) else [live]
+    if not yes:
+        erased = find(being_written, condition)
+        return _foretell(erased, _affected(being_written, erased))
     receipt = _Receipt(wanted.digest, _now())
+    if wanted.users and forgets_its_key(settings.processors.redaction):
+        receipt.notes.append(_FORGOTTEN_KEY)
     try:
         with stored_signals(path, grace_s, PrometheusTelemetry()) as stores:
             erased = find(stores, condition)
-            if not yes:
-                return _foretell(erased, _affected(stores, erased))
+            for one in chain([erased], take_requests(path)):
+                for stored in stores:
+                    _rewrite(stored, one, affected(stored, one), receipt)
             for stored in stores:
-                _rewrite(stored, erased, affected(stored, erased), receipt)
                 if delete_quarantined:
                     stored.delete_quarantined()
-            for stored in stores:
                 left = stored.unlink_replaced(wait_visibly)
                 receipt.problems += [f"{path} could not be deleted" for path in left]
             receipt.still_found = len(find(stores, condition))
     except DirectoryInUse as error:
         if delete_quarantined:
             raise StartupError(f"--delete-quarantined: {error}") from error
-        live = LiveData(path)
-        being_written = [live, LiveData(log_data(path))] if has_logs(path) else [live]
         erased = find(being_written, condition)
-        if not yes:
-            return _foretell(erased, _affected(being_written, erased))
         _ask(live, erased, error.pid, receipt, no_grace=no_grace)
         receipt.still_found = len(find(being_written, condition))
     receipt.traces = len(erased.traces)
+    for data in (path, log_data(path)):
+        receipt.problems += [
+            f"{file} is quarantined: it may hold what was to be erased"
+            for file in quarantined_files(data)
+        ]
     _search(path, condition, erased, receipt)
     receipt.finished = _now()
     _show(receipt)
@@ -165,7 +197,7 @@ def _ask(live: LiveData, erased: Erased, pid: int, receipt: _Receipt, *, no_grac
         raise StartupError(f"the sidecar cannot be asked: {cause(error)}") from error
     with progress(f"process {pid} erases, and waits for queries that read the old files"):
         while (answer := read_answer(path)) is None:
-            if not Path(f"/proc/{pid}").exists():
+            if not live.is_served:
                 raise StartupError(
                     f"process {pid} ended before it answered; its next start goes on with it, or "
                     "run this again"
@@ -180,7 +212,7 @@ def _rewrite(stored: StoredData, erased: Erased, rows: dict[str, int], receipt: 
     for segment in stored.segments:
         try:
             if not stored.has_settled(segment) and not any(
-                pc.any(erased.hits(batch.table)).as_py() for _, batch in stored.batches(segment)
+                erased.touches(batch.table) for _, batch in stored.batches(segment)
             ):
                 continue
             counted = stored.rewrite_segment(segment, erased)
@@ -225,12 +257,18 @@ def _search(directory: Path, condition: Condition, erased: Erased, receipt: _Rec
     """Search every byte for texts and trace ids (as bytes and in hexadecimal) that are gone."""
     needles = [text.encode() for text in condition.texts]
     if condition.whole_traces:
-        ids = erased.traces.to_pylist()
+        ids = erased.unlinked.to_pylist()
         needles += [spelled for one in ids for spelled in (one, one.hex().encode())]
     found = search(directory, needles[:_MOST_NEEDLES])
     receipt.searched_files, receipt.searched_bytes = found.files, found.bytes
     receipt.searched_for = min(len(needles), _MOST_NEEDLES)
     receipt.hits = [str(path.relative_to(directory)) for path in found.hits]
+    known = {*quarantined_files(directory), *quarantined_files(log_data(directory))}
+    receipt.problems += [
+        f"{path} is damaged: it could not be searched to its end"
+        for path in found.damaged
+        if path not in known
+    ]
 
 
 def _foretell(erased: Erased, rows: dict[str, int]) -> bool:
@@ -249,6 +287,8 @@ def _show(receipt: _Receipt) -> None:
     sys.stdout.flush()
     for problem in receipt.problems:
         sys.stderr.write(f"clearspan: {problem}\n")
+    for note in receipt.notes:
+        sys.stderr.write(f"clearspan: {note}\n")
     for path in receipt.hits:
         sys.stderr.write(f"clearspan: {path} still holds what was to be erased\n")
 

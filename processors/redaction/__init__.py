@@ -1,8 +1,16 @@
 """Removes PII and secrets from every string of a span; start reading at ``processor``."""
 
 from processors.redaction.findings import Finding
-from processors.redaction.operators import tokens_of
+from processors.redaction.operators import forgets_its_key, tokens_of
 from processors.redaction.processor import RedactionProcessor
-from processors.redaction.redactor import RedactedText, Redactor
+from processors.redaction.redactor import RedactedText, Redactor, findable_entities
 
-__all__ = ["Finding", "RedactedText", "RedactionProcessor", "Redactor", "tokens_of"]
+__all__ = [
+    "Finding",
+    "RedactedText",
+    "RedactionProcessor",
+    "Redactor",
+    "findable_entities",
+    "forgets_its_key",
+    "tokens_of",
+]

@@ -20,6 +20,7 @@ CREDENTIAL: Final = "CREDENTIAL"
 CONTENT: Final = "CONTENT"
 BLOCKED: Final = "BLOCKED"
 REDACTED: Final = "REDACTED"
+_OWN: Final = (IDENTITY, CREDENTIAL, CONTENT, BLOCKED, REDACTED)
 REDACTED_WHOLE: Final = f"<{REDACTED}>"
 TOO_DEEP: Final = f"<{REDACTED}:too_deep>"
 
@@ -59,8 +60,7 @@ class Operators:
         self._default = self._operators.pop("DEFAULT", _REPLACE)
         if settings.hash_function is not None and self._default.type == "replace":
             self._default = _HASH
-        own = {IDENTITY, CREDENTIAL, CONTENT, BLOCKED, REDACTED}
-        names = "|".join(map(re.escape, sorted({*entities, *self._operators, *own})))
+        names = "|".join(map(re.escape, sorted({*entities, *self._operators, *_OWN})))
         previous = (one.get_secret_value().encode() for one in settings.hmac_previous_keys)
         ids = {self.key_id, *map(_key_id, previous)}
         by_key = "|".join(sorted(one[:_KEY_ID_HEX] for one in ids))
@@ -113,16 +113,31 @@ class Operators:
         return value if chosen.type == "keep" else f"<{entity}>"
 
 
-def tokens_of(settings: RedactionSettings, value: str) -> set[str]:
-    """Return every token that may stand for a value in what was stored under these settings."""
-    keys = (settings.hmac_key, *settings.hmac_previous_keys)
-    entities = (*settings.entities, IDENTITY)
+def tokens_of(settings: RedactionSettings, value: str, entities: Iterable[str]) -> set[str]:
+    """Return every token that may stand for a value in what was stored under these settings.
+
+    ``entities`` are all that can be found. Without a key there is none: each process has its own.
+    """
+    found = {*entities, *settings.operators, *_OWN}
+    keys = [key for key in (settings.hmac_key, *settings.hmac_previous_keys) if key is not None]
+    keyed = [settings.model_copy(update={"hmac_key": key}) for key in keys]
+    if settings.hash_function in _UNKEYED:
+        keyed = [settings]
     return {
-        Operators(settings.model_copy(update={"hmac_key": key}), entities).hmac(entity, value)
-        for key in keys
-        if key is not None
-        for entity in entities
+        operators.hmac(entity, value)
+        for operators in (Operators(one, found) for one in keyed)
+        for entity in found
     }
+
+
+def forgets_its_key(settings: RedactionSettings) -> bool:
+    """Tell whether tokens are written of which nobody can say later what they stand for."""
+    writes_tokens = (
+        settings.content == "hash"
+        or settings.hash_function is not None
+        or any(one.type == "hmac" for one in settings.operators.values())
+    )
+    return writes_tokens and settings.hmac_key is None and settings.hash_function not in _UNKEYED
 
 
 def _key_id(secret: bytes) -> str:

@@ -79,6 +79,16 @@ class _Trail:
         self.found.extend(Found(one.entity, one.rule) for one in findings)
 
 
+def findable_entities(settings: RedactionSettings) -> frozenset[str]:
+    """Return the entities that the settings look for; raises ConfigError as ``Redactor`` does."""
+    recognizers = build_registry(settings).recognizers
+    return _named(settings).union(*(one.supported_entities for one in recognizers))
+
+
+def _named(settings: RedactionSettings) -> frozenset[str]:
+    return frozenset(settings.ner.entities if settings.ner.is_on else ())
+
+
 class Redactor:
     """Finds and replaces; of what it saw it keeps short clean leaves of JSON only.
 
@@ -93,8 +103,7 @@ class Redactor:
         """
         self._detectors = Detectors.of(build_registry(settings))
         self._names = NamedEntities(settings.ner) if settings.ner.is_on else None
-        named = settings.ner.entities if settings.ner.is_on else ()
-        self.operators = Operators(settings, {*self._detectors.entities, *named})
+        self.operators = Operators(settings, self._detectors.entities | _named(settings))
         self._finder = Finder(self._detectors, self.operators, settings)
         context = self._detectors.context_words(settings.score_threshold)
         self.keys = KeyClassifier(

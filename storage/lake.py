@@ -100,6 +100,7 @@ class Lake:
             opened.manifest,
             self._environment,
             expired=signal.metrics.expired,
+            seen_s=opened.updated_s,
         )
         self._maintenance.replaced.add(opened.replaced, is_durable=opened.is_durable)
         self._flusher = Repeating(

@@ -62,10 +62,12 @@ class Maintenance:
         environment: Environment,
         *,
         expired: Metric,
+        seen_s: float | None,
     ) -> None:
         """Nothing runs yet; ``replaced`` takes files that other parts let go of.
 
-        ``expired`` counts the rows that retention removes.
+        ``expired`` counts the rows that retention removes; ``seen_s`` is what the clock said when
+        the last process wrote the manifest.
         """
         self.replaced: Final = ReplacedFiles(
             directory, manifest, settings.unlink_grace, environment
@@ -78,7 +80,7 @@ class Maintenance:
         self._expired = expired
         self._manifest = manifest
         self._environment = environment
-        self._clock = CautiousClock(environment)
+        self._clock = CautiousClock(environment, seen_s)
         self._last_flush: dict[str, float] = {}
         self._running = threading.Lock()
         self._is_stopping = threading.Event()

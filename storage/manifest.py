@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import secrets
 import threading
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
 
 import structlog
@@ -24,13 +24,14 @@ from storage.files import (
     replace_file,
     sync_directory,
 )
-from storage.manifest_text import FileEntry, ManifestState, render
+from storage.manifest_text import FileEntry, render
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
     from pathlib import Path
 
     from storage.environment import Environment
+    from storage.manifest_text import ManifestState
     from storage.parquet import Facts
 
 MANIFEST: Final = "_manifest.json"
@@ -116,15 +117,15 @@ class Manifest:
             ]
             files = {path: e for path, e in self._state.files.items() if path not in remove}
             files.update({entry.path: entry for entry in entries})
-            state = ManifestState(
+            now_s = self._environment.now()
+            state = replace(
+                self._state,
                 generation=generation,
-                source_id=self._state.source_id,
                 settled_through=max(settled_through, self._state.settled_through),
                 files=files,
-                layout=self._state.layout,
-                tables=self._state.tables,
+                updated_s=now_s,
             )
-            text = render(state, self._environment.now())
+            text = render(state, now_s)
             try:
                 self._move_in(add, entries)
                 self._replace(text, is_smaller=not add)
@@ -147,19 +148,19 @@ class Manifest:
             self._environment.reached(env.PARQUET_RENAMED)
 
     def _replace(self, text: bytes, *, is_smaller: bool) -> None:
-        def replace() -> None:
+        def write() -> None:
             reached = self._environment.reached
             replace_file(self._directory / MANIFEST, text, lambda: reached(env.MANIFEST_WRITTEN))
 
         try:
-            replace()
+            write()
         except OSError as error:
             if not is_smaller or error.errno not in NO_ROOM:
                 raise
             # Retention must not wait for room on a full disk: the copy's is enough for it, and the
             # old manifest's is free then for a new copy.
             remove_quietly([self._directory / MANIFEST_COPY])
-            replace()
+            write()
 
     def _make_lasting(self, text: bytes) -> bool:
         """Write the copy that stands in for a damaged manifest, and sync both names."""

@@ -54,12 +54,14 @@ _log = structlog.get_logger()
 class Opened:
     """An opened manifest, and files no longer in it that a reader may still have open.
 
-    ``is_durable`` tells whether a power loss leaves them out of it.
+    ``is_durable`` tells whether a power loss leaves them out of it. ``updated_s`` is when the last
+    process wrote the manifest, None if that is not known.
     """
 
     manifest: Manifest
     replaced: tuple[str, ...]
     is_durable: bool
+    updated_s: float | None
 
 
 def open_manifest(
@@ -95,17 +97,29 @@ def open_manifest(
     orphans = {path: generation for path, generation in on_disk.items() if path not in files}
     never_committed = [path for path, gen in orphans.items() if found and gen > state.generation]
     remove_quietly([directory / path for path in never_committed])
+    # Not listed for want of them at an earlier start: what was erased since may be in them.
+    returned = [path for path in state.missing if path in orphans and path not in never_committed]
+    for path in returned:
+        _set_returned_aside(directory, path, telemetry)
+    missing = {path for path in state.files if not (directory / path).exists()} - files.keys()
     columns = state.layout.columns if promoted is None else promoted
     layout = Layout.of_today(SPANS, columns)
     _write_empty_files(directory, layout, tables)
     manifest = Manifest(
         directory,
-        replace(state, files=files, layout=layout, tables=tables),
+        replace(
+            state,
+            files=files,
+            layout=layout,
+            tables=tables,
+            missing=tuple(sorted(missing.union(state.missing) - set(returned))),
+        ),
         max([state.generation, *on_disk.values()]) + 1,
         environment,
     )
     is_durable = manifest.commit()
-    return Opened(manifest, tuple(orphans.keys() - set(never_committed)), is_durable)
+    replaced = orphans.keys() - set(never_committed) - set(returned)
+    return Opened(manifest, tuple(replaced), is_durable, state.updated_s)
 
 
 def set_file_aside(directory: Path, entry: FileEntry, telemetry: Telemetry) -> None:
@@ -120,6 +134,15 @@ def set_file_aside(directory: Path, entry: FileEntry, telemetry: Telemetry) -> N
         table=entry.table,
         rows=entry.rows,
         quarantined=moved is not None,
+    )
+
+
+def _set_returned_aside(directory: Path, path: str, telemetry: Telemetry) -> None:
+    """Move a file that was missing at an earlier start to ``quarantine/``, count and log it."""
+    moved = set_aside(directory / path, directory / QUARANTINE)
+    telemetry.add(t.LAKE_QUARANTINED)
+    _log.error(
+        "lake file came back after a start without it", file=path, quarantined=moved is not None
     )
 
 

@@ -73,7 +73,8 @@ _FIELDS: Final = tuple(name for name in FileEntry.__dataclass_fields__ if name !
 class ManifestState:
     """What one generation of the manifest says; new files of ``spans`` are of its ``layout``.
 
-    ``tables`` are those of the lake's signal.
+    ``tables`` are those of the lake's signal. ``missing`` are files that were listed and not there
+    at a start. ``updated_s`` is when this generation was written, seconds since 1970, if known.
     """
 
     generation: int
@@ -82,6 +83,8 @@ class ManifestState:
     files: dict[str, FileEntry]
     layout: Layout = UNKNOWN
     tables: tuple[str, ...] = (SPANS, SPAN_EVENTS)
+    missing: tuple[str, ...] = ()
+    updated_s: float | None = None
 
 
 def empty_path(table: str) -> str:
@@ -90,7 +93,7 @@ def empty_path(table: str) -> str:
 
 
 def render(state: ManifestState, now_s: float) -> bytes:
-    """Return the manifest's text."""
+    """Return the manifest's text, written now."""
     lists = {table: [empty_path(table)] for table in state.tables}
     for entry in state.files.values():  # over files
         lists[entry.table].append(entry.path)
@@ -106,6 +109,7 @@ def render(state: ManifestState, now_s: float) -> bytes:
             "updated": datetime.fromtimestamp(now_s, UTC).isoformat(),
             "layout": {table: layout.id for table, layout in today.items()},
             "layouts": {name: one.plain for name, one in layouts.items() if name},
+            **({"missing": state.missing} if state.missing else {}),
             **lists,
         },
         separators=(",", ":"),
@@ -143,6 +147,10 @@ def parse(content: bytes) -> ManifestState:
             files={entry.path: entry for entry in entries},
             layout=layouts[values.get("layout", {}).get(SPANS, "")],
             tables=(LOGS,) if LOGS in values else (SPANS, SPAN_EVENTS),
+            missing=tuple(map(str, values.get("missing", ()))),
+            updated_s=datetime.fromisoformat(values["updated"]).timestamp()
+            if "updated" in values
+            else None,
         )
     except (ValueError, TypeError, LookupError, AttributeError) as error:
         raise ManifestDamagedError("content") from error

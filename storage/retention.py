@@ -27,10 +27,14 @@ class CautiousClock:
     one came before it.
     """
 
-    def __init__(self, environment: Environment) -> None:
-        """Believe what the clock says now."""
+    def __init__(self, environment: Environment, seen_s: float | None = None) -> None:
+        """Believe what the clock says now, or said last, seconds since 1970, if that is known.
+
+        A start does not tell a long time without the process from a clock that is ahead.
+        """
         self._environment = environment
-        self._offset_s = environment.now() - environment.monotonic()
+        now_s = environment.now()
+        self._offset_s = min(now_s, seen_s or now_s) - environment.monotonic()
         self._ahead_s = 0.0
         self._ahead_since_s: float | None = None
 

@@ -79,9 +79,11 @@ def test_a_clock_set_back_at_any_step(tmp_path: Path, back_s: float) -> None:
     store = open_store(tmp_path / "data", clock, DAY_S)
     store.lake.maintain()
     assert store.span_ids() == ids_of(*batches)
-    clock.real_s += 3 * HOUR_S
+    clock.real_s += 2 * HOUR_S
     store.abandon()
     store = open_store(tmp_path / "data", clock, DAY_S)
+    store.lake.maintain()
+    clock.real_s += HOUR_S  # a start cannot tell that the clock is not two hours ahead
     store.lake.maintain()
     assert store.span_ids() == {}
     store.abandon()
@@ -105,6 +107,47 @@ def test_a_clock_set_ahead_deletes_nothing_at_once(tmp_path: Path) -> None:
             assert store.span_ids() == ids_of(batch)
             clock.real_s += 30
     clock.real_s += HOUR_S
+    store.lake.maintain()
+    assert store.span_ids() == {}
+    store.abandon()
+
+
+def test_a_start_while_the_clock_is_ahead_deletes_nothing_at_once(tmp_path: Path) -> None:
+    """Scenario: restarted when the clock is a month ahead, which lasts for half an hour.
+
+    Guarantee: nothing expires.
+    """
+    clock = Clock()
+    store = open_store(tmp_path / "data", clock, DAY_S)
+    batch = store.store(clock.spans(1))
+    assert store.lake.flush()
+    store.abandon()
+    clock.wrong_by_s = 30 * DAY_S
+    store = open_store(tmp_path / "data", clock, DAY_S)
+    for wrong_by_s in (30 * DAY_S, 0.0):
+        clock.wrong_by_s = wrong_by_s
+        store.lake.maintain()
+        clock.real_s += HOUR_S / 2
+        store.lake.maintain()
+        assert store.span_ids() == ids_of(batch)
+    store.abandon()
+
+
+def test_a_bigger_step_ahead_has_an_hour_of_its_own(tmp_path: Path) -> None:
+    """Scenario: the clock is two minutes ahead for 59 minutes, then more than a year.
+
+    Guarantee: the year is believed an hour later, not a minute.
+    """
+    clock = Clock()
+    store = open_store(tmp_path / "data", clock, DAY_S)
+    batch = store.store(clock.spans(1))
+    assert store.lake.flush()
+    for wrong_by_s in [120.0] * 59 + [400 * DAY_S] * 60:
+        clock.wrong_by_s = wrong_by_s
+        clock.real_s += 60
+        store.lake.maintain()
+        assert store.span_ids() == ids_of(batch)
+    clock.real_s += 60
     store.lake.maintain()
     assert store.span_ids() == {}
     store.abandon()

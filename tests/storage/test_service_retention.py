@@ -107,6 +107,8 @@ def test_each_service_goes_when_its_time_comes(open_store: Opener) -> None:
         gone += int(counted[t.LAKE_EXPIRED_SPANS.name, "service"])
         gone += int(counted[t.LAKE_EXPIRED_SPANS.name, "age"])
         assert gone == 2 * ROWS - sum(spans.values())
+        open_store(settings=settings(**own), environment=clock.environment()).abandon()
+        # the start before has seen this time, so it is believed
         store = open_store(settings=settings(**own), environment=clock.environment())
         store.lake.maintain()
         assert {f["path"] for f in store.manifest()["files"]} == paths
@@ -115,6 +117,31 @@ def test_each_service_goes_when_its_time_comes(open_store: Opener) -> None:
         same = before.filter(pc.is_in(before[s.SPAN_ID], rows[s.SPAN_ID]))
         order = [(s.SPAN_ID, "ascending")]
         assert rows.sort_by(order).combine_chunks() == same.sort_by(order).combine_chunks()
+
+
+def test_what_arrived_while_the_clock_was_behind_is_not_old(open_store: Opener) -> None:
+    """Scenario: spans from before the clock was set right lie in an hour that is three days old.
+
+    Guarantee: they have their age, as without ages by service.
+    """
+    clock = Clock()
+    clock.now_s -= 3 * 24 * HOUR_S
+    store = open_store(settings=settings(24 * HOUR_S, audit=0), environment=clock.environment())
+    store.store(mixed(0))
+    assert store.lake.flush()
+    store.abandon()
+    clock.now_s += 3 * 24 * HOUR_S
+    for _ in range(2):
+        store = open_store(settings=settings(24 * HOUR_S, audit=0), environment=clock.environment())
+        store.lake.maintain()
+        assert sum(left(store.path).values()) == ROWS
+        store.abandon()
+    clock.now_s += 30 * HOUR_S
+    for _ in range(2):
+        store = open_store(settings=settings(24 * HOUR_S, audit=0), environment=clock.environment())
+        store.lake.maintain()
+        store.abandon()
+    assert left(store.path) == {"audit": ROWS // len(SERVICES)}
 
 
 def test_undecided_batches_stay(open_store: Opener) -> None:

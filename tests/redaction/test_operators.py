@@ -15,7 +15,7 @@ from collector.model.errors import ConfigError
 from config.loader import load_settings
 from config.rendering import plain, to_yaml
 from config.settings import RedactionSettings
-from processors.redaction import Redactor
+from processors.redaction import Redactor, findable_entities, forgets_its_key, tokens_of
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -261,3 +261,47 @@ def test_a_hash_without_a_key_is_the_one_that_others_compute(function: str) -> N
     other = "md5" if function != "md5" else "sha1"
     forged = f"<CREDIT_CARD:{other}-{CARD}>"
     assert CARD not in redactor.redact_text(forged).text
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"hmac_key": KEY},
+        {"hmac_key": KEY, "hmac_namespace": "shared"},
+        {"hmac_key": OTHER_KEY, "hmac_previous_keys": [KEY]},
+        {"hash_function": "md5"},
+        {"hash_function": "sha3"},
+        {"hmac_key": KEY, "hash_function": "hmac-sha512"},
+    ],
+)
+def test_every_token_of_a_value_can_be_told(options: dict[str, Any]) -> None:
+    """Scenario: values found by a rule of the user's own, by blocked values, by key, as content.
+
+    Guarantees: ``tokens_of`` has every token that redaction writes for them.
+    """
+    settings = RedactionSettings(
+        operators={"DEFAULT": {"type": "hmac"}, "BLOCKED": {"type": "hmac"}},
+        rules=[{"name": "emp", "entity": "EMPLOYEE_ID", "regex": "EMP-[0-9]{6}"}],
+        blocked_values=["CUST[0-9]{5}"],
+        content="hash",
+        **options,
+    )
+    redactor = Redactor(settings)
+    cases = {
+        "EMP-123456": redactor.redact_text("asked by EMP-123456 today").text,
+        "CUST12345": redactor.redact_text("for CUST12345 now").text,
+        "ann-the-user": redactor.redact_text("ann-the-user", "user.id").text,
+        "what ann said": redactor.redact_text("what ann said", "gen_ai.prompt").text,
+    }
+    assert not forgets_its_key(settings)
+    for value, redacted in cases.items():
+        (token,) = re.findall(r"<[A-Z_]+:[^>]+>", redacted)
+        assert token in tokens_of(settings, value, findable_entities(settings))
+
+
+def test_a_key_that_each_process_makes_is_known_to_nobody() -> None:
+    """Scenario: no key. Guarantees: no tokens are made up, and it can be told that there are."""
+    settings = RedactionSettings()
+    assert tokens_of(settings, MAIL, findable_entities(settings)) == set()
+    assert forgets_its_key(settings)
+    assert not forgets_its_key(RedactionSettings(operators={"DEFAULT": {"type": "replace"}}))

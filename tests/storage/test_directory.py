@@ -7,10 +7,13 @@ import subprocess
 import sys
 from typing import TYPE_CHECKING
 
+import pyarrow.parquet as pq
 import pytest
 
 from collector.model.errors import StartupError
+from collector.model.telemetry import LAKE_QUARANTINED
 from storage.files import DirectoryLock
+from tests.storage.batches import make_batch
 from tests.storage.store import Store
 
 if TYPE_CHECKING:
@@ -81,3 +84,30 @@ def test_a_read_only_directory(tmp_path: Path) -> None:
             DirectoryLock(path / "data")
     finally:
         subprocess.run(["umount", "-l", str(path)], check=True)
+
+
+def test_files_that_come_late_are_not_deleted(tmp_path: Path) -> None:
+    """Scenario: a start before all files of a copied directory are there; then they are, restart.
+
+    Guarantee: they are not taken for replaced ones and unlinked, but set aside, counted and said.
+    """
+    store = Store(tmp_path / "data")
+    store.store(make_batch(50, 1))
+    assert store.lake.flush()
+    store.abandon()
+    spans, late = tmp_path / "data/lake/spans", tmp_path / "late"
+    (hour,) = spans.glob("date=*/*")
+    hour.rename(late)
+    store = Store(tmp_path / "data")
+    assert store.span_ids() == {}
+    store.abandon()
+    hour.mkdir()
+    for file in late.iterdir():
+        file.rename(hour / file.name)
+    for quarantined in (1, 0):
+        store = Store(tmp_path / "data")
+        store.lake.maintain()
+        assert store.telemetry.sums[LAKE_QUARANTINED.name,] == quarantined
+        store.abandon()
+    (file,) = (tmp_path / "data/lake/quarantine").iterdir()
+    assert pq.ParquetFile(file).metadata.num_rows == 50

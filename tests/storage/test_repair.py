@@ -11,7 +11,10 @@ import pytest
 
 from collector.model.errors import StartupError
 from storage import manifest_text
+from storage.erasure import Condition, find
+from storage.lake_tables import SPANS
 from storage.repair import RepairReport, repair
+from storage.rewrite import stored_signals
 from storage.verify import verify
 from tests.storage.batches import make_batch
 from tests.storage.damage import (
@@ -27,6 +30,7 @@ from tests.storage.damage import (
     state_of,
     write_manifest,
 )
+from tests.storage.recording import RecordingTelemetry
 from tests.storage.store import Store, ids_of, lake_settings
 
 if TYPE_CHECKING:
@@ -275,3 +279,21 @@ def test_where_there_is_no_lake(tmp_path: Path) -> None:
         with pytest.raises(StartupError, match="there is no lake in the data directory"):
             repair(data)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_what_was_erased_does_not_come_back(tmp_path: Path) -> None:
+    """Scenario: a file that erasing wrote is damaged while the one before it is still there.
+
+    Guarantee: its rows are lost rather than the erased ones are back.
+    """
+    lake = make_lake(tmp_path, flushes=1, journalled=0)
+    with stored_signals(tmp_path, 3600, RecordingTelemetry()) as (stored,):
+        spans = next(entry for entry in stored.files if entry.table == SPANS)
+        gone = find([stored], Condition(where="span_id < '8'"))
+        assert 0 < stored.rewrite_file(spans, gone).after < ROWS
+    assert (lake / spans.path).exists()
+    victim = first_file(lake)
+    assert victim.path != spans.path
+    DAMAGE["page"](lake / victim.path)
+    repaired(tmp_path)
+    assert spans_after_start(tmp_path) == {}

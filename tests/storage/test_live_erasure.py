@@ -1,0 +1,97 @@
+"""Requests in ``erase/`` for a running sidecar: all are answered, none holds up another."""
+
+from __future__ import annotations
+
+import fcntl
+from typing import TYPE_CHECKING
+
+from storage.erasure import Condition, find
+from storage.live_erasure import Answer, LiveData, LiveErasure, LiveStore, read_answer
+from tests.storage.batches import make_batch
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    import pytest
+
+    from tests.storage.conftest import Opener
+    from tests.storage.store import Store
+
+ROWS = 20
+
+
+def erasure_of(store: Store, failures: list[str]) -> LiveErasure:
+    """Return what a sidecar with this store runs, without its thread."""
+    stores = [LiveStore(store.path, store.lake, store.journal)]
+    return LiveErasure(store.path, stores, lambda: failures.append("erasure"))
+
+
+def ask(path: Path, where: str = "true") -> Path:
+    """Ask for spans; return where the answer will be."""
+    live = LiveData(path)
+    return live.ask(find([live], Condition(where=where)), no_grace=True)
+
+
+def test_a_journalled_batch_of_which_nothing_stays(open_store: Opener) -> None:
+    """Scenario: everything in the journal is erased. Guarantees: it is, and the next batch comes
+    back after a restart as the only one.
+    """  # noqa: D205 - the guarantee needs two lines
+    store = open_store()
+    store.journal.write(make_batch(ROWS, 1))  # waits for the sampler: not in the lake yet
+    failures: list[str] = []
+    answer = ask(store.path)
+    erasure_of(store, failures).look()
+    found = read_answer(answer)
+    assert found == Answer(journalled_spans=ROWS, segments_rewritten=1)
+    assert failures == []
+    kept = make_batch(ROWS, 2)
+    store.journal.write(kept)
+    store.abandon()
+    store = open_store()
+    assert store.restored == ROWS
+    assert store.lake.flush()
+    assert set(store.span_ids()) == set(kept.column("span_id").to_pylist())
+
+
+def test_a_request_that_fails_is_answered(
+    open_store: Opener, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Scenario: the first of two requests meets a fault that nobody has thought of.
+
+    Guarantees: it is answered with a problem and counted, and the second is done.
+    """
+    store = open_store()
+    store.store(make_batch(ROWS, 1))
+    assert store.lake.flush()
+    answers = sorted([ask(store.path), ask(store.path)])
+    seal, faults = store.journal.seal, [IndexError("a row")]
+
+    def sealed() -> object:
+        if faults:
+            raise faults.pop()
+        return seal()
+
+    monkeypatch.setattr(store.journal, "seal", sealed)
+    failures: list[str] = []
+    erasure_of(store, failures).look()
+    first, second = map(read_answer, answers)
+    assert first is not None
+    assert first.problems == ["the sidecar failed: IndexError"]
+    assert second is not None
+    assert (second.spans, second.problems) == (ROWS, [])
+    assert failures == ["erasure"]
+
+
+def test_whether_a_sidecar_is_there_is_told_by_its_lock(open_store: Opener) -> None:
+    """Scenario: a sidecar in another container, whose process id means nothing here.
+
+    Guarantees: it is there as long as it holds the lock, and looking takes it from nobody.
+    """
+    store = open_store()
+    live = LiveData(store.path)
+    assert live.is_served
+    store.abandon()
+    assert not live.is_served
+    with (store.path / "LOCK").open("rb") as file:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        assert live.is_served

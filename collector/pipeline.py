@@ -123,7 +123,8 @@ class Pipeline(Generic[BatchT]):
         Traces that wait for a sampling decision stay in the journal and go on at the next start.
         """
         self._intake.close()
-        self._worker.join(grace_s)
+        if self._worker.ident is not None:  # a start that failed goes on to here
+            self._worker.join(grace_s)
         return not self._worker.is_alive()
 
     def is_alive(self, within_s: float = 30.0) -> bool:

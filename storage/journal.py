@@ -23,6 +23,7 @@ from storage.environment import Environment
 from storage.files import (
     cause,
     make_directories,
+    means_damage,
     sync_directory,
     write_fully,
 )
@@ -148,14 +149,20 @@ class Journal:
     def replay(self, after_seq: int) -> Iterator[Batch]:
         """Yield, in order, the batches numbered above ``after_seq`` that were there at opening.
 
-        Never raises: a frame that this version cannot read is kept in ``quarantine/``.
+        What is damaged, or what this version cannot read, is kept in ``quarantine/``. Raises
+        ``StartupError`` naming a segment that cannot be reached just now: the batches behind it
+        would settle it, and it would be gone.
         """
         for segment in self._recovered:
             wanted = [frame for frame in segment.frames if frame.seq > after_seq]
             try:
                 data = segment.path.read_bytes() if wanted else b""
             except OSError as error:
+                if not means_damage(error):
+                    msg = f"journal segment {segment.path}: {cause(error)}"
+                    raise StartupError(msg) from error
                 _log.error("journal segment cannot be read", cause=cause(error))
+                self._keep_copy(segment)
                 continue
             for frame in wanted:
                 part = memoryview(data)[frame.offset : frame.offset + frame.size_bytes]

@@ -237,3 +237,8 @@ def test_spans_are_pending_until_the_store_has_them(rig: Rig) -> None:
     late.pipeline._settle_due()
     assert late.parts.pending_at_store == [2]
     assert late.pipeline.pending_rows == 0
+
+
+def test_a_pipeline_that_was_never_started_can_be_stopped(rig: Rig) -> None:
+    """Scenario: the start fails at replay. Guarantee: the stop behind it does not hide why."""
+    assert rig.pipeline.stop(10)

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import errno
 import os
+import pathlib
 from typing import TYPE_CHECKING
 
 import pytest
 
 from collector.model import schema as s
-from collector.model.errors import StorageUnavailable
+from collector.model.errors import StartupError, StorageUnavailable
 from collector.model.telemetry import JOURNAL_QUARANTINED
 from config.exporters import JournalSettings
 from storage.journal import Journal
@@ -222,3 +223,38 @@ def test_a_refused_batch_never_comes_back(
     kept.append(journal.write(make_batch(4, 3)).table)
     assert kept[1].column(s.BATCH_SEQ).to_pylist() == [2] * 4
     assert [batch.table for batch in open_journal(tmp_path / "j").replay(0)] == kept
+
+
+@pytest.mark.parametrize(("number", "is_damage"), [(errno.EIO, True), (errno.EMFILE, False)])
+def test_a_segment_that_cannot_be_read_at_replay(
+    tmp_path: Path,
+    original: tuple[str, bytes, list[pa.Table]],
+    monkeypatch: pytest.MonkeyPatch,
+    number: int,
+    is_damage: bool,
+) -> None:
+    """Scenario: opening could read a segment, replay cannot: the medium fails, or no descriptor
+    is left. Then later batches settle it.
+
+    Guarantees: after damage a counted copy outlives that; anything else ends the start, naming
+    the segment.
+    """  # noqa: D205 - the scenario needs two lines
+    name, content, _ = original
+    (tmp_path / "x").mkdir()
+    (tmp_path / "x" / name).write_bytes(content)
+    telemetry = RecordingTelemetry()
+    journal = open_journal(tmp_path / "x", telemetry)
+
+    def fail(_path: Path) -> bytes:
+        raise OSError(number, "injected")
+
+    monkeypatch.setattr(pathlib.Path, "read_bytes", fail)
+    if not is_damage:
+        with pytest.raises(StartupError, match=f"{name}: Too many open files"):
+            list(journal.replay(0))
+        return
+    assert list(journal.replay(0)) == []
+    monkeypatch.undo()
+    journal.truncate(FRAMES)
+    assert (tmp_path / "x/quarantine" / name).read_bytes() == content
+    assert telemetry.sums[JOURNAL_QUARANTINED.name,] == 1

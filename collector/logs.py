@@ -7,11 +7,13 @@ the template, and of an exception only type and place, are written.
 
 from __future__ import annotations
 
+import contextlib
+import io
 import logging
 import sys
 import threading
 import traceback
-from typing import TYPE_CHECKING, Any, Final, TextIO
+from typing import TYPE_CHECKING, Any, Final, TextIO, cast
 
 import structlog
 
@@ -45,7 +47,7 @@ def configure_logging(settings: LogsSettings, stream: TextIO | None = None) -> N
     Also takes over what Python prints of exceptions nobody caught, since it prints their text.
     May be called again; the last call holds.
     """
-    out = stream or sys.stderr
+    out = cast("TextIO", _Unfailing(stream or sys.stderr))
     renderer = _renderer(settings, out)
     structlog.configure(
         processors=[*_shared(), renderer],
@@ -85,6 +87,29 @@ def place(error: BaseException) -> str:
         return "unknown"
     frame, line = frames[-1]
     return f"{frame.f_globals.get('__name__', 'unknown')}:{line}"
+
+
+class _Unfailing(io.TextIOBase):
+    """A stream that loses what it cannot write: on a full disk, or when nobody reads it any more.
+
+    What logs is on its way out of a failure already: an error of the log's own would end a worker
+    thread, or have rows stored twice.
+    """
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+
+    def write(self, text: str) -> int:
+        with contextlib.suppress(OSError, ValueError):  # ValueError: it was closed
+            self._stream.write(text)
+        return len(text)
+
+    def flush(self) -> None:
+        with contextlib.suppress(OSError, ValueError):
+            self._stream.flush()
+
+    def isatty(self) -> bool:
+        return self._stream.isatty()
 
 
 def _renderer(settings: LogsSettings, out: TextIO) -> Processor:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import io
 import json
 import logging
@@ -83,6 +84,32 @@ def test_a_terminal_gets_text_unless_json_is_asked_for() -> None:
     configure_logging(LogsSettings(encoding="json"), terminal)
     structlog.get_logger().info("ready")
     assert json.loads(terminal.getvalue())["event"] == "ready"
+
+
+class _Full(io.StringIO):
+    def write(self, _text: str) -> int:
+        raise OSError(errno.ENOSPC, "injected")
+
+    def flush(self) -> None:
+        raise OSError(errno.ENOSPC, "injected")
+
+
+@pytest.mark.parametrize("is_closed", [False, True])
+def test_a_log_that_cannot_be_written_fails_nobody(is_closed: bool) -> None:
+    """Scenario: stderr is a file on a full disk, a pipe nobody reads, or closed.
+
+    Guarantee: whoever logs, ours or theirs, goes on; the thread that stores spans is one of them.
+    """
+    stream = _Full()
+    configure_logging(LogsSettings(), stream)
+    if is_closed:
+        stream = _configured()
+        stream.close()
+    structlog.get_logger().error("lost")
+    logging.raiseExceptions = True
+    logging.getLogger("uvicorn.error").error("lost")
+    for handler in logging.getLogger().handlers:
+        handler.flush()
 
 
 def test_levels() -> None:

@@ -100,10 +100,11 @@ class Pipeline(Generic[BatchT]):
         self._parts.store.check_capacity()
         return self._intake.put(payload, transport)
 
-    def replay(self, batches: Iterable[BatchT]) -> int:
+    def replay(self, batches: Iterable[BatchT], last_seq: int) -> int:
         """Take journalled, not yet stored batches through sampling again; before ``start``.
 
-        Returns how many rows those were.
+        ``last_seq`` is the newest in the journal: the last ones may be in the lake, so that
+        nothing comes of them. Returns how many rows were taken.
         """
         rows = 0
         for batch in batches:  # batches, not rows
@@ -111,6 +112,7 @@ class Pipeline(Generic[BatchT]):
                 rows += len(batch)
                 self._telemetry.add(self._metrics.replayed, len(batch))
                 self._sample(batch)
+        self._last_seq = last_seq
         return rows
 
     def start(self) -> None:

@@ -86,7 +86,8 @@ class Way(Generic[BatchT]):
 
     def start(self) -> None:
         """Replay the journal, then work."""
-        replayed = self.pipeline.replay(self._uncommitted())
+        last_seq = self.storage.journal.last_seq
+        replayed = self.pipeline.replay(self._uncommitted(), last_seq)
         if replayed:
             _log.info("replayed journal", **{self.storage.signal.items.replace(" ", "_"): replayed})
         self.storage.lake.start()

@@ -79,7 +79,7 @@ class Journal:
         self._lock = threading.Lock()
         self._active: Segment | None = None
         self._descriptor = -1
-        self._is_failing = False
+        self._is_failing = self._is_full = False
         self._unsynced_bytes = 0
         telemetry.add(t.JOURNAL_QUARANTINED, 0)
         try:
@@ -109,7 +109,7 @@ class Journal:
     @property
     def is_failing(self) -> bool:
         """Whether the last write was refused by the disk or the size limit."""
-        return self._is_failing
+        return self._is_failing or self._is_full
 
     @property
     def size_bytes(self) -> int:
@@ -133,7 +133,11 @@ class Journal:
                 raise self._unavailable(error) from error
             parts = encode(batch, seq, segment.magic, self._fingerprint)
             size = sum(len(part) for part in parts)
-            if self._total_bytes() + size > self._max_bytes:
+            was_full = self._is_full
+            self._is_full = self._total_bytes() + size > self._max_bytes
+            if self._is_full:
+                if not was_full:
+                    _log.error("journal is full", directory=str(self._directory))
                 msg = "journal is full: exporters.lake.journal.max_bytes is reached"
                 raise StorageUnavailable(msg)
             self._append(segment, parts)
@@ -190,6 +194,7 @@ class Journal:
                     _log.warning("journal segment cannot be removed", cause=cause(error))
                     break
                 done.append(self._closed_segments.pop(0))
+                self._is_full = False
         if done:
             self._environment.reached(env.SEGMENTS_DROPPED)
 

@@ -91,7 +91,8 @@ class Lake:
             self._owner.close()
             raise
         self._manifest = opened.manifest
-        self._settled = self._durably_settled = self._manifest.state.settled_through
+        self._settled = self._manifest.state.settled_through
+        self._durably_settled = self._settled if opened.is_durable else 0
         self._last_commit = self._environment.monotonic()
         self._maintenance = Maintenance(
             self._directory,
@@ -190,7 +191,12 @@ class Lake:
             raise StorageUnavailable(msg)
 
     def start(self) -> None:
-        """Begin to flush, compact and expire in the background."""
+        """Begin to flush, compact and expire in the background.
+
+        Says again what is settled: the last process may have died between its commit and that, and
+        a journal full of settled batches, which takes no new ones, would never hear of it.
+        """
+        self._on_settled(self._durably_settled)
         for thread in self._threads:
             thread.start()
 

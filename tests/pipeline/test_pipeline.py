@@ -242,3 +242,13 @@ def test_spans_are_pending_until_the_store_has_them(rig: Rig) -> None:
 def test_a_pipeline_that_was_never_started_can_be_stopped(rig: Rig) -> None:
     """Scenario: the start fails at replay. Guarantee: the stop behind it does not hide why."""
     assert rig.pipeline.stop(10)
+
+
+def test_what_the_lake_has_already_is_settled_at_a_restart(rig: Rig) -> None:
+    """Scenario: the newest batches of the journal are all in the lake, so none is replayed.
+
+    Guarantee: they are settled all the same; else the journal keeps them until the next request.
+    """
+    rig.pipeline.replay([], 7)
+    rig.pipeline._settle_due()
+    assert rig.parts.settled == [7]

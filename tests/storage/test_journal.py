@@ -99,7 +99,8 @@ def test_truncate_removes_whole_settled_segments_only(tmp_path: Path) -> None:
 def test_a_full_journal_refuses_and_accepts_again_after_truncation(tmp_path: Path) -> None:
     """Scenario: ``max_bytes`` is reached, the lake settles.
 
-    Guarantee: refused batches leave nothing behind, take no number, and space is usable again.
+    Guarantee: refused batches leave nothing behind, take no number, and space is usable again;
+    it says that it refuses as long as it does.
     """
     journal = open_journal(tmp_path, max_bytes=200_000)
     while journal.size_bytes < 150_000:
@@ -108,9 +109,11 @@ def test_a_full_journal_refuses_and_accepts_again_after_truncation(tmp_path: Pat
     for _ in range(2):
         with pytest.raises(StorageUnavailable, match="max_bytes"):
             journal.write(make_batch(640, 99))
+    assert journal.is_failing
     assert journal.size_bytes <= 200_000
     assert accepted == journal.last_seq == sum(1 for _ in open_journal(tmp_path).replay(0))
     journal.truncate(journal.last_seq)
+    assert not journal.is_failing
     assert journal.write(make_batch(2)).column(s.BATCH_SEQ).to_pylist() == [accepted + 1] * 2
 
 

@@ -238,7 +238,8 @@ class Journal:
             write_fully(descriptor, [header], 0)
             sync_directory(self._directory)
         except OSError:
-            os.close(descriptor)
+            with contextlib.suppress(OSError):
+                os.close(descriptor)
             with contextlib.suppress(OSError):
                 segment.path.unlink()
             raise
@@ -254,9 +255,12 @@ class Journal:
             with contextlib.suppress(OSError):  # the medium's next failure is a write's
                 os.fdatasync(self._descriptor)
                 self._unsynced_bytes = 0
-        os.close(self._descriptor)
+        descriptor, self._descriptor = self._descriptor, -1
         self._closed_segments.append(self._active)
-        self._active, self._descriptor = None, -1
+        self._active = None
+        # An error does not mean that it is still open (close(2)): its number may be another file's.
+        with contextlib.suppress(OSError):
+            os.close(descriptor)
 
     def _append(self, segment: Segment, parts: list[bytes | memoryview]) -> None:
         """Write and sync one frame, or leave no trace of it and raise ``StorageUnavailable``."""

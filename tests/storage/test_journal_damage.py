@@ -258,3 +258,27 @@ def test_a_segment_that_cannot_be_read_at_replay(
     journal.truncate(FRAMES)
     assert (tmp_path / "x/quarantine" / name).read_bytes() == content
     assert telemetry.sums[JOURNAL_QUARANTINED.name,] == 1
+
+
+def test_a_close_that_fails_lets_go_of_the_descriptor(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Scenario: closing a settled segment reports an error (a quota of NFS), having closed it.
+
+    Guarantee: nothing goes into a file that has got its number since; the next batch is durable.
+    """
+    journal = open_journal(tmp_path / "j")
+    journal.write(make_batch(4, 1))
+    real = os.close
+
+    def fail(descriptor: int) -> None:
+        real(descriptor)
+        raise OSError(errno.EDQUOT, "injected")
+
+    monkeypatch.setattr(os, "close", fail)
+    journal.truncate(1)
+    monkeypatch.undo()
+    with (tmp_path / "other").open("wb") as other:
+        kept = journal.write(make_batch(4, 2)).table
+        assert os.fstat(other.fileno()).st_size == 0
+    assert [batch.table for batch in open_journal(tmp_path / "j").replay(0)] == [kept]

@@ -98,9 +98,13 @@ class Way(Generic[BatchT]):
         return self.pipeline.stop(max(0.0, deadline - time.monotonic()))
 
     def close(self) -> None:
-        """Flush and let go of the directory."""
-        self.storage.lake.close()
+        """Flush and let go of the directory.
+
+        The lake has the lock, so it is the last: a worker that is stuck since before the grace was
+        over must not journal beside the next process.
+        """
         self.storage.journal.close()
+        self.storage.lake.close()
 
     def _uncommitted(self) -> Iterator[BatchT]:
         """Yield what is in the journal and not in the lake, flushing before memory fills up."""

@@ -79,6 +79,7 @@ class Journal:
         self._lock = threading.Lock()
         self._active: Segment | None = None
         self._descriptor = -1
+        self._is_closed = False
         self._is_failing = self._is_full = False
         self._unsynced_bytes = 0
         telemetry.add(t.JOURNAL_QUARANTINED, 0)
@@ -126,6 +127,9 @@ class Journal:
         if not len(batch):
             return batch
         with self._lock:
+            if self._is_closed:
+                msg = f"journal {self._directory}: it is closed"
+                raise StorageUnavailable(msg)
             seq = self._last_seq + 1
             try:
                 segment = self._active or self._begin_segment(seq)
@@ -217,10 +221,11 @@ class Journal:
                 segment.size_bytes = segment.path.stat().st_size
 
     def close(self) -> None:
-        """Close the segment being written; everything written stays."""
+        """Close the segment being written; everything written stays, and nothing more is."""
         if self._late is not None:
             self._late.close()
         with self._lock:
+            self._is_closed = True
             self._end_segment()
 
     def _total_bytes(self) -> int:

@@ -188,7 +188,7 @@ class Journal:
         """
         with self._lock:
             active = self._active
-            if active is not None and active.first_seq <= active.last_seq <= through_seq:
+            if active is not None and active.has_frames and active.last_seq <= through_seq:
                 self._end_segment()
             done = []
             while self._closed_segments and self._closed_segments[0].last_seq <= through_seq:
@@ -250,8 +250,20 @@ class Journal:
             raise
         segment.size_bytes = len(header)
         self._active, self._descriptor = segment, descriptor
+        self._drop_void()
         self._environment.reached(env.SEGMENT_CREATED)
         return segment
+
+    def _drop_void(self) -> None:
+        """Unlink the segment before the active one if nothing good is in it.
+
+        While syncs fail each refused batch leaves one, and they would fill the journal. What is
+        void at the end of those before them is so by the active one as well.
+        """
+        if self._closed_segments and not self._closed_segments[-1].has_frames:
+            with contextlib.suppress(OSError):
+                self._closed_segments[-1].path.unlink(missing_ok=True)
+                self._closed_segments.pop()
 
     def _end_segment(self) -> None:
         if self._active is None:

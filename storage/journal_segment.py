@@ -78,6 +78,11 @@ class Segment:
         ordinal, first_seq, magic = int(match[1]), int(match[2]), bytes.fromhex(match[3])
         return Segment(path, ordinal, first_seq, magic, last_seq=first_seq - 1, schema=schema)
 
+    @property
+    def has_frames(self) -> bool:
+        """Whether there is a good frame in it."""
+        return self.last_seq >= self.first_seq
+
     def header(self) -> bytes:
         """Return the bytes a segment starts with."""
         schema: bytes = self.schema.serialize().to_pybytes()

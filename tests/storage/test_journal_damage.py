@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import errno
+import itertools
 import os
 import pathlib
+import shutil
 from typing import TYPE_CHECKING
 
 import pytest
@@ -282,3 +284,37 @@ def test_a_close_that_fails_lets_go_of_the_descriptor(
         kept = journal.write(make_batch(4, 2)).table
         assert os.fstat(other.fileno()).st_size == 0
     assert [batch.table for batch in open_journal(tmp_path / "j").replay(0)] == [kept]
+
+
+@pytest.mark.parametrize("failing", ["ftruncate", "fsync"])
+def test_refused_batches_leave_no_segments(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, failing: str
+) -> None:
+    """Scenario: twenty batches are refused because no sync succeeds; besides, nothing can be cut
+    off, or it fails now and then to begin a segment. Then the disk works again.
+
+    Guarantees: however many are refused, at most one segment more is there than before; none of
+    them is replayed, also not the first, which stands behind a good one.
+    """  # noqa: D205 - the scenario needs two lines
+    journal = open_journal(tmp_path / "j")
+    kept = [journal.write(make_batch(4, 1)).table]
+    real, calls = os.fsync, itertools.count()
+
+    def fail(*_arguments: object) -> int:
+        raise OSError(errno.EIO, "injected")
+
+    def fail_sometimes(descriptor: int) -> None:
+        real(descriptor) if next(calls) % 5 else fail()
+
+    monkeypatch.setattr(os, "fdatasync", fail)
+    monkeypatch.setattr(os, failing, fail if failing == "ftruncate" else fail_sometimes)
+    for seed in range(20):
+        with pytest.raises(StorageUnavailable):
+            journal.write(make_batch(4, seed))
+        assert len(list((tmp_path / "j").glob("*.wal"))) <= 2
+    monkeypatch.undo()
+    shutil.copytree(tmp_path / "j", tmp_path / "killed")
+    assert [batch.table for batch in open_journal(tmp_path / "killed").replay(0)] == kept
+    kept.append(journal.write(make_batch(4, 99)).table)
+    assert len(list((tmp_path / "j").glob("*.wal"))) == 2
+    assert [batch.table for batch in open_journal(tmp_path / "j").replay(0)] == kept

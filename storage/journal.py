@@ -42,7 +42,8 @@ if TYPE_CHECKING:
     from config.exporters import JournalSettings
 
 _log = structlog.get_logger()
-_MOST_UNSYNCED_BYTES: Final = {"always": 0, "interval": 2**20, "off": math.inf}
+_AT_ONCE_BYTES: Final = 2**20  # of these no sync is put off
+_MOST_UNSYNCED_BYTES: Final = {"always": 0, "interval": _AT_ONCE_BYTES, "off": math.inf}
 _SEGMENTS_WITHIN_LIMIT: Final = 4  # so that truncation frees space before max_bytes is reached
 
 
@@ -147,11 +148,11 @@ class Journal:
             self._append(segment, parts)
             segment.size_bytes += size
             self._last_seq = segment.last_seq = seq
+            if self._is_failing:
+                self._is_failing = False
+                _log.info("journal writes succeed again", directory=str(self._directory))
             if segment.size_bytes >= self._segment_bytes:
                 self._end_segment()
-        if self._is_failing:
-            self._is_failing = False
-            _log.info("journal writes succeed again", directory=str(self._directory))
         return stamp(batch, seq, self._source_id)
 
     def replay(self, after_seq: int) -> Iterator[Batch]:
@@ -269,9 +270,11 @@ class Journal:
         if self._active is None:
             return
         if self._late is not None and self._unsynced_bytes:
-            with contextlib.suppress(OSError):  # the medium's next failure is a write's
+            try:
                 os.fdatasync(self._descriptor)
                 self._unsynced_bytes = 0
+            except OSError as error:
+                self._sync_failed(error)
         descriptor, self._descriptor = self._descriptor, -1
         self._closed_segments.append(self._active)
         self._active = None
@@ -310,22 +313,28 @@ class Journal:
 
     def _sync_late(self) -> None:
         """Sync what was acknowledged before; where that fails, go on in a new segment."""
-        with self._lock:
-            segment = self._active
-            if segment is None or not self._unsynced_bytes:
-                return
-            descriptor = os.dup(self._descriptor)
-            self._unsynced_bytes = 0
+        segment = None
         try:
-            os.fdatasync(descriptor)  # not under the lock: acknowledgements go on
+            with self._lock:
+                segment = self._active
+                if segment is None or not self._unsynced_bytes:
+                    return
+                descriptor = os.dup(self._descriptor)
+                self._unsynced_bytes = 0
+            try:
+                os.fdatasync(descriptor)  # not under the lock: acknowledgements go on
+            finally:
+                os.close(descriptor)
         except OSError as error:
             with self._lock:
                 if self._active is segment:
                     self._end_segment()
-                self._unsynced_bytes = 2**20  # the next batch is synced at once
-                self._unavailable(error)
-        finally:
-            os.close(descriptor)
+                self._sync_failed(error)
+
+    def _sync_failed(self, error: OSError) -> None:
+        """Say that what was acknowledged may not last, and have the next batch synced at once."""
+        self._unsynced_bytes = _AT_ONCE_BYTES
+        self._unavailable(error)
 
     def _abandon(self, segment: Segment) -> None:
         """Make what stands behind the last good frame void, now and after a restart.

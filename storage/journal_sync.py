@@ -5,14 +5,18 @@ from __future__ import annotations
 import threading
 from typing import TYPE_CHECKING
 
+import structlog
+
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+_log = structlog.get_logger()
 
 
 class LateSync:
     """Calls ``sync`` in a thread of its own, ``interval_s`` after there is something to sync.
 
-    It sleeps while nothing is written. ``sync`` must not raise.
+    It sleeps while nothing is written.
     """
 
     def __init__(self, interval_s: float, sync: Callable[[], None]) -> None:
@@ -39,4 +43,8 @@ class LateSync:
             self._is_dirty.wait()
             self._is_closing.wait(self._interval_s)
             self._is_dirty.clear()
-            self._sync()
+            try:
+                self._sync()
+            except Exception as error:  # noqa: BLE001 - without this thread nothing is synced
+                _log.error("journal sync failed", error=type(error).__name__)
+                self._is_dirty.set()

@@ -150,3 +150,49 @@ def test_a_late_sync_that_fails(tmp_path: Path, disk: Disk) -> None:
     again = opened(tmp_path)
     assert [one.table for one in again.replay(0)] == [one.table for one in kept]
     again.close()
+
+
+@pytest.mark.parametrize("error", [OSError(errno.EMFILE, "injected"), MemoryError()])
+def test_the_syncing_thread_goes_on(
+    tmp_path: Path, disk: Disk, monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
+    """Scenario: at the moment of a sync no descriptor is left, or no memory.
+
+    Guarantee: what comes later is synced behind its acknowledgement as before.
+    """
+    failed = threading.Event()
+    real = os.dup
+
+    def fail_once(_descriptor: int) -> int:
+        monkeypatch.setattr(os, "dup", real)
+        failed.set()
+        raise error
+
+    monkeypatch.setattr(os, "dup", fail_once)
+    journal = opened(tmp_path, sync="interval", sync_interval=0.01)
+    journal.write(make_batch(4, 1))
+    assert failed.wait(LIMIT_S)
+    disk.await_syncs(1)
+    for seed in range(2, 5):
+        before = len(disk.sizes)
+        journal.write(make_batch(4, seed))
+        disk.await_syncs(before + 1)
+    assert not journal.is_failing
+    journal.close()
+
+
+def test_a_sync_at_the_end_of_a_segment_that_fails(tmp_path: Path, disk: Disk) -> None:
+    """Scenario: a batch fills its segment, whose sync fails; so does the next; then it works.
+
+    Guarantees: readiness says so; the next batch is refused as long as it cannot be synced.
+    """
+    journal = opened(tmp_path, sync="interval", sync_interval=3600, segment_bytes=4096)
+    disk.is_failing = True
+    journal.write(make_batch(100, 1))
+    assert journal.is_failing
+    with pytest.raises(StorageUnavailable, match="Input/output error"):
+        journal.write(make_batch(4, 2))
+    disk.is_failing = False
+    journal.write(make_batch(4, 3))
+    assert not journal.is_failing
+    journal.close()

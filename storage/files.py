@@ -71,8 +71,7 @@ def make_directories(path: Path) -> None:
     if path.is_dir():
         return
     make_directories(path.parent)
-    path.mkdir(exist_ok=True)
-    sync_directory(path.parent)
+    _make_directory(path)
 
 
 def replace_file(
@@ -128,8 +127,7 @@ class DirectoryLock:
         """
         try:
             if not directory.is_dir():
-                directory.mkdir()
-                sync_directory(directory.parent)
+                _make_directory(directory)
             self._descriptor = os.open(directory / "LOCK", os.O_RDWR | os.O_CREAT, 0o644)
         except OSError as error:
             msg = f"data directory {directory}: {cause(error)}"
@@ -190,3 +188,14 @@ def free_name(directory: Path, name: str) -> Path:
         number += 1
         target = directory / f"{name}.{number}"
     return target
+
+
+def _make_directory(path: Path) -> None:
+    """Create a directory, or leave none that is not durable: nobody would sync its name again."""
+    path.mkdir(exist_ok=True)
+    try:
+        sync_directory(path.parent)
+    except OSError:
+        with contextlib.suppress(OSError):  # not empty: somebody else has it in use
+            path.rmdir()
+        raise

@@ -2,22 +2,20 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import subprocess
 import sys
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import pyarrow.parquet as pq
 import pytest
 
 from collector.model.errors import StartupError
 from collector.model.telemetry import LAKE_QUARANTINED
-from storage.files import DirectoryLock
+from storage.files import DirectoryLock, make_directories
 from tests.storage.batches import make_batch
 from tests.storage.store import Store
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 HOLD = """
 import sys
@@ -111,3 +109,25 @@ def test_files_that_come_late_are_not_deleted(tmp_path: Path) -> None:
         store.abandon()
     (file,) = (tmp_path / "data/lake/quarantine").iterdir()
     assert pq.ParquetFile(file).metadata.num_rows == 50
+
+
+def test_a_directory_is_synced_in_its_parent_at_last(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Scenario: the sync behind a new directory fails once. The work is done again.
+
+    Guarantee: the directory's name is synced then; a power loss would take the files in it along.
+    """
+    real, synced = os.fsync, []
+
+    def fail_once(descriptor: int) -> None:
+        synced.append(str(Path(f"/proc/self/fd/{descriptor}").readlink()))
+        if len(synced) == 1:
+            raise OSError(errno.EIO, "injected")
+        real(descriptor)
+
+    monkeypatch.setattr(os, "fsync", fail_once)
+    with pytest.raises(OSError, match="injected"):
+        make_directories(tmp_path / "date" / "hour")
+    make_directories(tmp_path / "date" / "hour")
+    assert synced == [str(tmp_path), str(tmp_path), str(tmp_path / "date")]

@@ -20,7 +20,7 @@ import structlog
 
 from collector.model import telemetry as t
 from collector.model.batch import BatchT, keep_all
-from collector.model.contracts import Outcome, Sampled
+from collector.model.contracts import SAMPLER_FAILED, Outcome, Sampled
 from collector.model.errors import ClearspanError, RetryableError
 from collector.model.schema import BATCH_SEQ
 from collector.model.signals import TRACES
@@ -217,7 +217,7 @@ class Pipeline(Generic[BatchT]):
                 sampled = self._parts.sampler.offer(batch)
             except Exception as error:  # noqa: BLE001 - fail soft: an undecidable batch is kept
                 _log.error("sampling decision failed", error=type(error).__name__)
-                sampled = Sampled(keep_all(batch, "sampler_failed"))
+                sampled = Sampled(keep_all(batch, SAMPLER_FAILED))
             self._settle(sampled)
             self._in_work = 0
 

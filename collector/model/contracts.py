@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Generic, Literal, Protocol, TypeVar
+from typing import TYPE_CHECKING, Final, Generic, Literal, Protocol, TypeVar
 
 from collector.model.batch import Batch, BatchT
 
@@ -15,6 +15,9 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from collector.model.errors import PermanentError
+
+SAMPLER_FAILED: Final = "sampler_failed"
+"""The ``sample_reason`` of rows that are kept because a sampler raised."""
 
 _TakenT_contra = TypeVar("_TakenT_contra", bound=Batch, contravariant=True)
 

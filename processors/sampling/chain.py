@@ -5,9 +5,13 @@ from __future__ import annotations
 from collections import Counter
 from typing import TYPE_CHECKING
 
+import structlog
+
 from collector.model.batch import keep_all
-from collector.model.contracts import Sampled
+from collector.model.contracts import SAMPLER_FAILED, Sampled
 from processors.sampling.constants import KEPT_ALL, NOTHING
+
+_log = structlog.get_logger(__name__)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -53,7 +57,11 @@ class SamplerChain:
         for sampler in self._samplers[position:]:
             if not len(batch):
                 break
-            sampled = sampler.offer(batch)
+            try:
+                sampled = sampler.offer(batch)
+            except Exception as error:  # noqa: BLE001 - those before it may hold a part of the batch
+                _log.error("sampling decision failed", error=type(error).__name__)
+                sampled = Sampled(keep_all(batch, SAMPLER_FAILED))
             batch = sampled.kept
             dropped.update(sampled.dropped)
         return Sampled(batch, dropped)
@@ -64,7 +72,11 @@ class SamplerChain:
         kept: list[SpanBatch] = []
         dropped: Counter[str] = Counter()
         for position, sampler in enumerate(self._samplers, start=1):
-            own = ask(sampler)
+            try:
+                own = ask(sampler)
+            except Exception as error:  # noqa: BLE001 - undecided rows stay pending, in the journal
+                _log.error("sampling decision failed", error=type(error).__name__)
+                continue
             passed = self._pass_on(own.kept, position)
             dropped.update(own.dropped)
             dropped.update(passed.dropped)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
+import structlog
 
 from collector.model import telemetry as t
 from collector.model.batch import SpanBatch, keep_all
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
     from config.sampling import TailSamplingSettings
     from processors.sampling.decisions import Recalled
 
+_log = structlog.get_logger(__name__)
 # How far below its limit an early decision brings the count, so that it is not made every time.
 _EARLY_TARGET: Final = 0.8
 _NOT_LATE: Final = -1
@@ -127,11 +129,16 @@ class TailSampler:
             most_bytes = self._settings.max_pending_bytes * _EARLY_TARGET
             end = max(end, self._held.end_to_free(self._traces.first, most_bytes))
         early = end - max(self._traces.first, self._traces.due(now))
-        if early > 0:
-            self._telemetry.add(t.TAIL_EARLY, early)
-        decided = self._decide(end)
-        if self._held.size_bytes > self._settings.max_pending_bytes * _EARLY_TARGET and early > 0:
-            self._held.compact(end)
+        decided = Sampled(NOTHING)
+        try:
+            decided = self._decide(end)
+            if early > 0:
+                self._telemetry.add(t.TAIL_EARLY, early)
+                if self._held.size_bytes > self._settings.max_pending_bytes * _EARLY_TARGET:
+                    self._held.compact(end)
+        except Exception as error:  # noqa: BLE001 - as in the pipeline, which would keep the batch
+            # while it is held here: it would be stored twice
+            _log.error("sampling decision failed", error=type(error).__name__)
         return decided
 
     def _decide(self, end: int) -> Sampled[SpanBatch]:

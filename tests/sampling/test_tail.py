@@ -141,6 +141,25 @@ def test_too_many_traces_decide_the_oldest_early() -> None:
     assert names(sampler.drain())[-1] == "the last"
 
 
+def test_a_policy_that_raises_early_leaves_the_batch_held(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Scenario: too many traces wait, and the decision on the oldest raises once.
+
+    Guarantees: the offer does not, since the batch is held: a caller that kept it would have it
+    twice. Every span is let go once.
+    """
+    sampler, _, _ = sampler_of(ALL, num_traces=3)
+    judge = sampler._jury.judge
+
+    def fail_once(*_arguments: object) -> None:
+        monkeypatch.setattr(sampler._jury, "judge", judge)
+        raise MemoryError
+
+    monkeypatch.setattr(sampler._jury, "judge", fail_once)
+    assert names(sampler.offer(batch_of([span(n, name=str(n)) for n in range(5)]))) == []
+    assert sampler.pending_spans == 5
+    assert sorted(names(sampler.drain())) == ["0", "1", "2", "3", "4"]
+
+
 def test_too_many_bytes_decide_the_oldest_early() -> None:
     """Bytes held stay below the limit, and the spans let go are the oldest."""
     limit = 3_000_000

@@ -131,3 +131,28 @@ def test_empty_chain_keeps_everything() -> None:
     assert weights(sampled) == [1.0] * 10
     assert SamplerChain([]).due().kept.table.num_rows == 0
     assert SamplerChain([]).oldest_pending_seq is None
+
+
+@pytest.mark.parametrize("broken", ["offer", "drain"])
+def test_a_sampler_that_raises_loses_nothing_of_those_before_it(
+    monkeypatch: pytest.MonkeyPatch, broken: str
+) -> None:
+    """Scenario: a tail sampler lets its spans go, and the sampler behind it raises.
+
+    Guarantees: they are kept, with the weights they have: the first sampler has them no more.
+    """
+    first = TailSampler(tail_settings(share(50)), Counters(), Clock())
+    second = TailSampler(tail_settings(errors()), Counters(), Clock())
+
+    def fail(*_arguments: object) -> None:
+        raise MemoryError
+
+    monkeypatch.setattr(second, broken, fail)
+    both_samplers = SamplerChain([first, second])
+    both_samplers.offer(random_traces(100))
+    assert first.pending_spans == 100
+    kept = both_samplers.drain()
+    rows = len(kept.kept) + second.pending_spans
+    assert rows + sum(kept.dropped.values()) == 100
+    assert 20 < rows < 80
+    assert set(weights(kept)) <= {2.0}

@@ -46,6 +46,7 @@ class Storage:
             telemetry,
             source_id=self.lake.source_id,
             first_seq=self.lake.next_seq,
+            owner=self.lake.owner,
             signal=signal,
         )
 

@@ -128,7 +128,8 @@ class DirectoryLock:
         try:
             if not directory.is_dir():
                 _make_directory(directory)
-            self._descriptor = os.open(directory / "LOCK", os.O_RDWR | os.O_CREAT, 0o644)
+            self._path = directory / "LOCK"
+            self._descriptor = os.open(self._path, os.O_RDWR | os.O_CREAT, 0o644)
         except OSError as error:
             msg = f"data directory {directory}: {cause(error)}"
             raise StartupError(msg) from error
@@ -143,6 +144,16 @@ class DirectoryLock:
                 raise DirectoryInUse(msg, int(holder) if holder.isdigit() else 0) from error
             msg = f"data directory {directory}: {cause(error)}"
             raise StartupError(msg) from error
+
+    def is_ours(self) -> bool:
+        """Tell whether the directory is still the one that was locked, and not moved or replaced.
+
+        Whoever has another one at the path writes to the same names.
+        """
+        try:
+            return os.path.samestat(self._path.stat(), os.fstat(self._descriptor))
+        except OSError:
+            return False
 
     def close(self) -> None:
         """Let the next process have the directory."""

@@ -40,6 +40,7 @@ if TYPE_CHECKING:
     from collector.model.signals import Signal
     from collector.model.telemetry import Telemetry
     from config.exporters import JournalSettings
+    from storage.files import DirectoryLock
 
 _log = structlog.get_logger()
 _AT_ONCE_BYTES: Final = 2**20  # of these no sync is put off
@@ -58,16 +59,19 @@ class Journal:
         source_id: str,
         first_seq: int,
         *,
+        owner: DirectoryLock | None = None,
         signal: Signal = TRACES,
         environment: Environment | None = None,
     ) -> None:
         """Open a signal's journal; what is damaged goes to ``quarantine/`` below the directory.
 
         ``first_seq`` is the least number the next batch may get: one above everything the lake
-        has seen. Raises ``StartupError`` naming the directory when it cannot be used.
+        has seen. ``owner`` is the lock that is held: its directory may be moved away meanwhile.
+        Raises ``StartupError`` naming the directory when it cannot be used.
         """
         self._directory = directory
         self._quarantine = directory / "quarantine"
+        self._owner = owner
         self._max_bytes = settings.max_bytes
         self._segment_bytes = min(
             settings.segment_bytes, settings.max_bytes // _SEGMENTS_WITHIN_LIMIT
@@ -131,6 +135,8 @@ class Journal:
             if self._is_closed:
                 msg = f"journal {self._directory}: it is closed"
                 raise StorageUnavailable(msg)
+            if self._owner is not None and not self._owner.is_ours():
+                raise self._unavailable("the data directory was replaced by somebody else")
             seq = self._last_seq + 1
             try:
                 segment = self._active or self._begin_segment(seq)
@@ -349,11 +355,12 @@ class Journal:
         with contextlib.suppress(OSError):
             self._begin_segment(segment.last_seq + 1)
 
-    def _unavailable(self, error: OSError) -> StorageUnavailable:
+    def _unavailable(self, error: OSError | str) -> StorageUnavailable:
+        why = error if isinstance(error, str) else cause(error)
         if not self._is_failing:
             self._is_failing = True
-            _log.error("journal writes fail", directory=str(self._directory), cause=cause(error))
-        return StorageUnavailable(f"journal {self._directory}: {cause(error)}")
+            _log.error("journal writes fail", directory=str(self._directory), cause=why)
+        return StorageUnavailable(f"journal {self._directory}: {why}")
 
     def _keep_copy(self, segment: Segment) -> None:
         """Let an unreadable segment outlive its truncation, under the same name."""

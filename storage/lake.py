@@ -114,6 +114,11 @@ class Lake:
         )
 
     @property
+    def owner(self) -> DirectoryLock:
+        """The right to write to the data directory."""
+        return self._owner
+
+    @property
     def source_id(self) -> str:
         """The lake's random name, the same over restarts."""
         return self._manifest.state.source_id

@@ -70,6 +70,7 @@ class Store:
                 self.telemetry,
                 self.lake.source_id,
                 self.lake.next_seq,
+                owner=self.lake.owner,
                 signal=signal,
                 environment=environment,
             )

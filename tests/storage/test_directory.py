@@ -11,7 +11,7 @@ from pathlib import Path
 import pyarrow.parquet as pq
 import pytest
 
-from collector.model.errors import StartupError
+from collector.model.errors import StartupError, StorageUnavailable
 from collector.model.telemetry import LAKE_QUARANTINED
 from storage.files import DirectoryLock, make_directories
 from tests.storage.batches import make_batch
@@ -131,3 +131,30 @@ def test_a_directory_is_synced_in_its_parent_at_last(
         make_directories(tmp_path / "date" / "hour")
     make_directories(tmp_path / "date" / "hour")
     assert synced == [str(tmp_path), str(tmp_path), str(tmp_path / "date")]
+
+
+def test_a_directory_that_is_moved_away_takes_nothing_more(tmp_path: Path) -> None:
+    """Scenario: the data directory is renamed under a sidecar, a second one starts at its path.
+
+    Guarantees: the first refuses at once and leaves the second's journal alone; it goes on when
+    the directory is back.
+    """
+    first = Store(tmp_path / "data")
+    kept = [first.store(make_batch(4, 1)).table]
+    (tmp_path / "data").rename(tmp_path / "moved")
+    with pytest.raises(StorageUnavailable, match="replaced by somebody else"):
+        first.store(make_batch(4, 2))
+    second = Store(tmp_path / "data")
+    with pytest.raises(StorageUnavailable, match="replaced by somebody else"):
+        first.store(make_batch(4, 2))
+    assert first.journal.is_failing
+    assert not list((tmp_path / "data/journal").glob("*.wal"))
+    second.store(make_batch(4, 3))
+    second.abandon()
+    (tmp_path / "data").rename(tmp_path / "other")
+    (tmp_path / "moved").rename(tmp_path / "data")
+    kept.append(first.store(make_batch(4, 4)).table)
+    first.abandon()
+    again = Store(tmp_path / "data")
+    assert [batch.table for batch in again.journal.replay(0)] == kept
+    again.abandon()

@@ -168,7 +168,16 @@ class Journal:
         ``StartupError`` naming a segment that cannot be reached just now: the batches behind it
         would settle it, and it would be gone.
         """
+        newest = after_seq
         for segment in self._recovered:
+            if segment.first_seq > newest + 1:
+                _log.error(
+                    "journal batches are missing",
+                    segment=segment.path.name,
+                    first_seq=newest + 1,
+                    last_seq=segment.first_seq - 1,
+                )
+            newest = max(newest, segment.last_seq)
             wanted = [frame for frame in segment.frames if frame.seq > after_seq]
             try:
                 data = segment.path.read_bytes() if wanted else b""

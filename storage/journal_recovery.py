@@ -82,13 +82,6 @@ def _recover_segment(
         cut(segment, found.good_bytes)
     if not segment.frames:
         segment.path.unlink()
-    if before_seq is not None and segment.last_seq + 1 < before_seq:
-        _log.error(
-            "journal batches are missing",
-            segment=segment.path.name,
-            first_seq=segment.last_seq + 1,
-            last_seq=before_seq - 1,
-        )
 
 
 def _put_aside(segment: Segment, data: bytes, quarantine: Path) -> Path | None:

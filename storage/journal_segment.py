@@ -115,7 +115,9 @@ def scan(segment: Segment, data: bytes, before_seq: int | None) -> Scan:
     position, is_damaged, is_torn = _read_header(segment, view), False, False
     if position is None:
         position = _resync(segment, view, 0)
-        is_torn = position >= len(data) and len(data) < len(segment.header())
+        # no byte of it was ever written out, as after a power loss, or not even the header
+        is_unwritten = len(data) < len(segment.header()) or not data.strip(b"\0")
+        is_torn = position >= len(data) and is_unwritten
         is_damaged = not is_torn
     good = position if position <= len(data) else 0
     while position < len(data):  # over frames

@@ -10,6 +10,7 @@ import shutil
 from typing import TYPE_CHECKING
 
 import pytest
+from structlog.testing import capture_logs
 
 from collector.model import schema as s
 from collector.model.errors import StartupError, StorageUnavailable
@@ -318,3 +319,36 @@ def test_refused_batches_leave_no_segments(
     kept.append(journal.write(make_batch(4, 99)).table)
     assert len(list((tmp_path / "j").glob("*.wal"))) == 2
     assert [batch.table for batch in open_journal(tmp_path / "j").replay(0)] == kept
+
+
+def test_a_segment_of_zeros_is_no_damage(
+    tmp_path: Path, original: tuple[str, bytes, list[pa.Table]]
+) -> None:
+    """Scenario: after a power loss a segment has its size and none of its bytes.
+
+    Guarantee: it goes without alarm, since nothing of it was acknowledged.
+    """
+    name, content, _ = original
+    (tmp_path / "x").mkdir()
+    (tmp_path / "x" / name).write_bytes(bytes(len(content)))
+    telemetry = RecordingTelemetry()
+    assert list(open_journal(tmp_path / "x", telemetry).replay(0)) == []
+    assert telemetry.sums[JOURNAL_QUARANTINED.name,] == 0
+    assert list((tmp_path / "x").iterdir()) == []
+
+
+def test_only_unsettled_batches_are_missed(tmp_path: Path) -> None:
+    """Scenario: the second of four segments is gone. Guarantee: an error unless it was settled."""
+    journal = open_journal(tmp_path, segment_bytes=1)
+    for seed in range(4):
+        journal.write(make_batch(1, seed))
+    journal.close()
+    sorted(tmp_path.glob("*.wal"))[1].unlink()
+    with capture_logs() as logs:
+        assert len(list(open_journal(tmp_path).replay(2))) == 2
+    assert logs == []
+    with capture_logs() as logs:
+        assert len(list(open_journal(tmp_path).replay(0))) == 3
+    assert [(log["event"], log["first_seq"], log["last_seq"]) for log in logs] == [
+        ("journal batches are missing", 2, 2)
+    ]

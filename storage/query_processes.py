@@ -36,6 +36,8 @@ _START_LIMIT_S: Final = 60.0
 _KILLED_AFTER_S: Final = 1.0
 _FORMS: Final = {"json": "json", "arrow": "arrows"}
 _READ_BYTES: Final = 1 << 20
+# An answer's first line, of which an error's message is at most 4,096 characters, escaped ones too.
+_MOST_HEAD_BYTES: Final = 1 << 16
 # What is freed is given back, so that the limit on a process's memory tells of what it needs.
 _ALLOCATION: Final = {"ARROW_DEFAULT_MEMORY_POOL": "system", "MALLOC_ARENA_MAX": "1"}
 # The rest of the environment, secrets among it, is nothing to a query.
@@ -173,7 +175,10 @@ class _Process:
 
     def await_ready(self) -> None:
         """Return when the lake is open; raises QueryError when it cannot be."""
-        self._exchange(self._limits, _START_LIMIT_S)
+        try:
+            self._exchange(self._limits, _START_LIMIT_S)
+        except TimeoutError as error:
+            raise QueryTimeout(f"opening the lake took longer than {_START_LIMIT_S:g} s") from error
 
     def ask(self, question: dict[str, str], timeout_s: float) -> bytes:
         """Return the answer's bytes; raises QueryError, and ``is_broken`` if it must be ended."""
@@ -205,7 +210,7 @@ class _Process:
             selector.register(self._answers, selectors.EVENT_READ)
             while head is None or len(received) < head.get("bytes", 0):
                 ready = selector.select(max(0.0, until - time.monotonic()))
-                if not ready:
+                if not ready or time.monotonic() > until:  # one that drips is always ready
                     raise TimeoutError
                 for key, _ in ready:
                     if key.fd == self._questions:
@@ -213,8 +218,9 @@ class _Process:
                         if not left:
                             selector.unregister(self._questions)
                     else:
+                        searched = len(received)
                         received += _read(self._answers)
-                head = head or _take_head(received)
+                        head = head or _take_head(received, searched)
         self.is_broken = head.get("is_spent", False)
         if "error" in head:
             kind: type[QueryError] = getattr(errors, head["error"])
@@ -222,13 +228,18 @@ class _Process:
         return bytes(received)
 
 
-def _take_head(received: bytearray) -> dict[str, Any] | None:
-    """Take the first line off what was received and return what it says, None before its end."""
-    line, separator, _ = received.partition(b"\n")
-    if not separator:
+def _take_head(received: bytearray, searched: int) -> dict[str, Any] | None:
+    """Take the first line off what was received and return what it says, None before its end.
+
+    The first ``searched`` bytes hold no end of it. Raises QueryAborted when it is too long.
+    """
+    end = received.find(b"\n", searched)
+    if (len(received) if end < 0 else end) > _MOST_HEAD_BYTES:
+        raise _aborted()
+    if end < 0:
         return None
-    del received[: len(line) + 1]
-    head: dict[str, Any] = json.loads(line)
+    head: dict[str, Any] = json.loads(received[:end])
+    del received[: end + 1]
     return head
 
 

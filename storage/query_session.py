@@ -25,6 +25,8 @@ if TYPE_CHECKING:
     from storage.sql_output import Format
 
 _BATCH_ROWS: Final = 2_048
+# DuckDB's messages quote values, and a value may be as large as the memory allows.
+_MESSAGE_CHARS: Final = 4_096
 # How DuckDB's messages begin, whichever exception they come in
 _GONE: Final = "IO Error"
 _NO_MEMORY: Final = "Out of Memory Error"
@@ -159,5 +161,8 @@ def too_many_bytes(most_bytes: int) -> QueryOverLimit:
 
 
 def describe(error: QueryError) -> dict[str, str]:
-    """Return an error as it goes over the pipe."""
-    return {"error": type(error).__name__, "message": str(error)}
+    """Return an error as it goes over the pipe; a long message is cut and says so."""
+    message = str(error)
+    if len(message) > _MESSAGE_CHARS:
+        message = f"{message[:_MESSAGE_CHARS]}… (cut; it has {len(message):,} characters)"
+    return {"error": type(error).__name__, "message": message}

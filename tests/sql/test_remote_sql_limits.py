@@ -61,6 +61,7 @@ RUNAWAYS = {
     ),
     "many bytes": ("SELECT repeat('x', 4096) FROM range(300)", 400, "max_result_bytes"),
     "one cell of many bytes": ("SELECT repeat('x', 10000000)", 400, "max_result_bytes"),
+    "an error that quotes many bytes": ("SELECT repeat(chr(1), 3000000)::INT", 400, "it has 3,"),
     "bytes only as JSON": ("SELECT repeat(chr(1), 200) FROM range(999)", 400, "max_result_bytes"),
 }
 
@@ -80,6 +81,30 @@ def test_a_result_just_within_the_limits_is_answered(limited: SqlEndpoint) -> No
     """Scenario: exactly as many rows as are allowed. Guarantees: all of them, none cut off."""
     rows = limited.rows(f"SELECT * FROM range({MAX_ROWS})")
     assert [row["range"] for row in rows] == list(range(MAX_ROWS))
+
+
+@pytest.mark.parametrize(
+    ("script", "says"),
+    [
+        ("exec cat /dev/zero", "ended"),
+        ("""echo '{"bytes": 1000000000000}'; exec yes""", "0.2 s"),
+    ],
+)
+def test_an_answer_that_does_not_end_is_given_up(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, script: str, says: str
+) -> None:
+    """Scenario: a process that sends without a pause, no line at all or a body without end.
+
+    Guarantees: told so, soon and before it fills the memory; the process is ended.
+    """
+    worker = tmp_path / "worker"
+    worker.write_text(f"#!/bin/sh\n{script}\n", encoding="ascii")
+    worker.chmod(0o700)
+    monkeypatch.setattr("storage.query_processes.sys.executable", str(worker))
+    monkeypatch.setattr("storage.query_processes._START_LIMIT_S", 0.2)
+    with serve(tmp_path, max_concurrent_queries=1) as endpoint:
+        reply = endpoint.ask("SELECT 1")
+        assert (reply.status_code, says in reply.json()["error"]) == (503, True), reply.text
 
 
 def test_a_killed_process_is_told_and_replaced(patient: SqlEndpoint) -> None:

@@ -34,8 +34,9 @@ if TYPE_CHECKING:
     Watch = Callable[[duckdb.DuckDBPyConnection], None]
 
 # Lake files never change, so a footer need not be read twice: 42 ms rather than 65 for one trace in
-# 50 files. Threads of their own for reads that the page cache answers take an eighth more CPU.
-_LOCAL_SETTINGS: Final = ("SET async_threads = 0",)
+# 50 files. Threads of their own for reads that the page cache answers take an eighth more CPU; with
+# none at all two recursions at once, or one where there is one thread, wait for ever (DuckDB 2.0).
+_LOCAL_SETTINGS: Final = ("SET async_threads = 1",)
 _SETTINGS: Final = (
     "SET parquet_metadata_cache = true",
     "SET TimeZone = 'UTC'",

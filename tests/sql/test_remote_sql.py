@@ -14,7 +14,7 @@ import pytest
 
 from config.loader import load_settings
 from storage.sql import connect, run_query, run_statements
-from tests.sql.rows import shop
+from tests.sql.rows import TRACE_HEX, shop
 from tests.sql.small_lake import SmallLake
 from tests.sql.sql_endpoint import (
     BEARER,
@@ -193,6 +193,26 @@ def test_a_damaged_file_is_named_without_its_directory(tmp_path: Path) -> None:
     assert reply.status_code == 400
     assert name in reply.json()["error"]
     assert str(tmp_path) not in reply.text
+
+
+TREE = """
+    WITH RECURSIVE tree AS (
+        SELECT trace_id, span_id, 0 AS depth FROM trace('{0}') WHERE is_root
+        UNION ALL
+        SELECT s.trace_id, s.span_id, depth + 1 FROM spans s
+        JOIN tree t ON s.trace_id = t.trace_id AND s.parent_span_id = t.span_id)
+    SELECT span_id, depth FROM tree
+"""
+
+
+def test_a_trace_is_walked_as_a_tree(limited: SqlEndpoint) -> None:
+    """Scenario: two recursions over the lake's files in a process with one thread.
+
+    Guarantees: the spans with their depths; DuckDB does not wait for a thread that is not there.
+    """
+    tree = TREE.format(TRACE_HEX)
+    found = limited.rows(f"SELECT * FROM ({tree}) UNION ALL SELECT * FROM ({tree}) ORDER BY depth")
+    assert [row["depth"] for row in found] == [0, 0, 1, 1]
 
 
 def test_without_a_lake_it_says_so(tmp_path: Path) -> None:

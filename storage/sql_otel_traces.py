@@ -16,6 +16,7 @@ from collector.model import schema as s
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+_MOST_NANOS: Final = 2**63 - 2
 _NO_MAP: Final = "MAP {}::MAP(VARCHAR, VARCHAR)"
 
 
@@ -37,7 +38,7 @@ def otel_traces(spans: str, span_events: str, promoted: Sequence[str]) -> str:
 FROM {spans} AS stored
 LEFT JOIN (
   SELECT {trace}, {span},
-    list(make_timestamp_ns(time_unix_nano) ORDER BY event_idx) AS times,
+    list({_time("time_unix_nano")} ORDER BY event_idx) AS times,
     list({_text(s.NAME)} ORDER BY event_idx) AS names,
     list({_map(s.ATTRIBUTES)} ORDER BY event_idx) AS maps
   FROM {span_events} GROUP BY {trace}, {span}
@@ -46,7 +47,7 @@ LEFT JOIN (
 
 def _span_columns() -> dict[str, str]:
     return {
-        "Timestamp": f"make_timestamp_ns({s.START_TIME_UNIX_NANO})",
+        "Timestamp": _time(s.START_TIME_UNIX_NANO),
         "TraceId": _hex(f"stored.{s.TRACE_ID}"),
         "SpanId": _hex(f"stored.{s.SPAN_ID}"),
         "ParentSpanId": _text(_hex(s.PARENT_SPAN_ID)),
@@ -83,6 +84,11 @@ def _link_columns() -> dict[str, str]:
         f"Links.{name}": f"coalesce([{value} FOR l IN {s.LINKS}], [])"
         for name, value in fields.items()
     }
+
+
+def _time(nanos: str) -> str:
+    """Return the TIMESTAMP_NS, the nearest one for what DuckDB takes for infinity: ±(2^63 - 1)."""
+    return f"make_timestamp_ns(least(greatest({nanos}, {-_MOST_NANOS}), {_MOST_NANOS}))"
 
 
 def _hex(column: str) -> str:

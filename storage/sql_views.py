@@ -116,6 +116,8 @@ def _column(name: str) -> str:
 
 
 def _traces(spans: str) -> str:
+    # What senders claim must not end the view for everyone: times may wrap around, sums of tokens
+    # be more than a BIGINT holds.
     start, of_root = s.START_TIME_UNIX_NANO, f"{s.START_TIME_UNIX_NANO}) FILTER ({s.IS_ROOT})"
     is_unpriced = f"{s.COST_STATUS} IS NOT NULL AND {s.COST_USD} IS NULL"
     return f"""SELECT
@@ -123,13 +125,13 @@ def _traces(spans: str) -> str:
   arg_min({s.SERVICE_NAME}, {of_root} AS root_service,
   arg_min({s.NAME}, {of_root} AS root_name,
   min({s.START_TIME}) AS {s.START_TIME},
-  greatest(max({start} + {s.DURATION_NS}) - min({start}), 0) / 1e6 AS duration_ms,
+  greatest(max({start}::HUGEINT + {s.DURATION_NS}) - min({start}), 0) / 1e6 AS duration_ms,
   count(*) AS spans,
   count(*) FILTER ({s.STATUS_CODE} = 'ERROR') AS errors,
   sum({s.COST_USD}) AS {s.COST_USD},
   count(*) FILTER ({is_unpriced}) AS unpriced_spans,
-  (sum({s.INPUT_TOKENS}) FILTER ({_IS_CALL}))::BIGINT AS {s.INPUT_TOKENS},
-  (sum({s.OUTPUT_TOKENS}) FILTER ({_IS_CALL}))::BIGINT AS {s.OUTPUT_TOKENS},
+  TRY_CAST(sum({s.INPUT_TOKENS}) FILTER ({_IS_CALL}) AS BIGINT) AS {s.INPUT_TOKENS},
+  TRY_CAST(sum({s.OUTPUT_TOKENS}) FILTER ({_IS_CALL}) AS BIGINT) AS {s.OUTPUT_TOKENS},
   list(DISTINCT {s.SERVICE_NAME} ORDER BY {s.SERVICE_NAME}) AS services,
   max({s.SAMPLE_WEIGHT}) AS {s.SAMPLE_WEIGHT},
   arg_min({s.SAMPLE_REASON}, {start}) AS {s.SAMPLE_REASON}

@@ -89,6 +89,26 @@ def test_a_trace_is_one_row(data: Path) -> None:
     assert rootless["sample_weight"] == 10.0
 
 
+@pytest.mark.parametrize("extreme", [2**63 - 1, -(2**63 - 1), -(2**63)])
+def test_extreme_numbers_do_not_end_a_view(tmp_path: Path, extreme: int) -> None:
+    """Scenario: times and tokens at the ends of 64 bits, beside an ordinary trace.
+
+    Guarantees: every view answers, the ordinary trace as ever; a sum out of range is null.
+    """
+    claims = {"start_time_unix_nano": extreme, "duration_ns": extreme, "input_tokens": extreme}
+    event = {"time_unix_nano": extreme, "name": "e", "attributes": []}
+    hostile = [
+        span(number, 0, 1, trace_id=OTHER, events=[event], events_count=1, **claims)
+        for number in (1, 2)
+    ]
+    SmallLake(tmp_path).append(batch_of([*hostile, span(3, 0, 7, input_tokens=10)]))
+    for view in ("spans", "span_events", "otel_traces", "feedback"):
+        run_query(tmp_path, f"FROM {view}")
+    ordinary, other = rows(tmp_path, "SELECT * FROM traces ORDER BY trace_id")
+    assert (ordinary["input_tokens"], ordinary["duration_ms"]) == (10, 7.0)
+    assert other["input_tokens"] is None
+
+
 def test_usage_of_agents_is_not_added_to_that_of_their_calls(tmp_path: Path) -> None:
     """An agent span repeats its calls' tokens: the trace's sum is that of the calls."""
     call = span(1, 0, 5, gen_ai_operation_name="chat", input_tokens=10)

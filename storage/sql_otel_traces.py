@@ -17,13 +17,15 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 _MOST_NANOS: Final = 2**63 - 2
+_LINK: Final = "_link"
 _NO_MAP: Final = "MAP {}::MAP(VARCHAR, VARCHAR)"
 
 
 def otel_traces(spans: str, span_events: str, promoted: Sequence[str]) -> str:
     """Return the view's SELECT over two table expressions, one for each stored table.
 
-    ``promoted`` are columns of ``spans`` that stand behind the exporter's own under their names.
+    ``promoted`` are columns of ``spans`` that stand behind the exporter's own under their names;
+    they begin with a letter, so none is taken for a name that begins with ``_`` here.
 
     The events' join reads all of ``span_events``. DuckDB 2.0 leaves the lists out of a query that
     does not name them, and the whole join where what is selected is aggregated; other queries still
@@ -32,15 +34,16 @@ def otel_traces(spans: str, span_events: str, promoted: Sequence[str]) -> str:
     """
     trace, span = s.TRACE_ID, s.SPAN_ID
     own = {**_span_columns(), **_event_columns(), **_link_columns()}
-    columns = ",\n  ".join([*(f'{value} AS "{name}"' for name, value in own.items()), *promoted])
+    values = [f'{value} AS "{name}"' for name, value in own.items()]
+    columns = ",\n  ".join(values + [f"stored.{name}" for name in promoted])
     return f"""SELECT
   {columns}
 FROM {spans} AS stored
 LEFT JOIN (
   SELECT {trace}, {span},
-    list({_time("time_unix_nano")} ORDER BY event_idx) AS times,
-    list({_text(s.NAME)} ORDER BY event_idx) AS names,
-    list({_map(s.ATTRIBUTES)} ORDER BY event_idx) AS maps
+    list({_time("time_unix_nano")} ORDER BY event_idx) AS _times,
+    list({_text(s.NAME)} ORDER BY event_idx) AS _names,
+    list({_map(s.ATTRIBUTES)} ORDER BY event_idx) AS _maps
   FROM {span_events} GROUP BY {trace}, {span}
 ) AS events ON events.{trace} = stored.{trace} AND events.{span} = stored.{span}"""
 
@@ -67,21 +70,21 @@ def _span_columns() -> dict[str, str]:
 
 def _event_columns() -> dict[str, str]:
     return {
-        "Events.Timestamp": "coalesce(events.times, [])",
-        "Events.Name": "coalesce(events.names, [])",
-        "Events.Attributes": "coalesce(events.maps, [])",
+        "Events.Timestamp": "coalesce(events._times, [])",
+        "Events.Name": "coalesce(events._names, [])",
+        "Events.Attributes": "coalesce(events._maps, [])",
     }
 
 
 def _link_columns() -> dict[str, str]:
     fields = {
-        "TraceId": _hex(f"l.{s.TRACE_ID}"),
-        "SpanId": _hex(f"l.{s.SPAN_ID}"),
-        "TraceState": _text(f"l.{s.TRACE_STATE}"),
-        "Attributes": _map(f"l.{s.ATTRIBUTES}"),
+        "TraceId": _hex(f"{_LINK}.{s.TRACE_ID}"),
+        "SpanId": _hex(f"{_LINK}.{s.SPAN_ID}"),
+        "TraceState": _text(f"{_LINK}.{s.TRACE_STATE}"),
+        "Attributes": _map(f"{_LINK}.{s.ATTRIBUTES}"),
     }
     return {
-        f"Links.{name}": f"coalesce([{value} FOR l IN {s.LINKS}], [])"
+        f"Links.{name}": f"coalesce([{value} FOR {_LINK} IN {s.LINKS}], [])"
         for name, value in fields.items()
     }
 

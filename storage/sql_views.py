@@ -32,7 +32,9 @@ _TYPES: Final = {
     s.TIMESTAMP: "TIMESTAMP WITH TIME ZONE",
     s.STRING_MAP: "MAP(VARCHAR, VARCHAR)",
 }
-_ID: Final = "id"  # the parameter of the look-ups
+# A promoted column begins with a letter: it cannot be taken for these.
+_ID: Final = "_id"  # the parameter of the look-ups
+_LINK: Final = "_link"
 _IDS: Final = frozenset({s.TRACE_ID, s.SPAN_ID, s.PARENT_SPAN_ID})
 _IS_CALL: Final = (
     f"{s.GEN_AI_OPERATION_NAME} IS NULL"
@@ -106,12 +108,12 @@ def _column(name: str) -> str:
         return f"lower(hex({name})) AS {name}"
     if name == s.LINKS:
         fields = [
-            f"{field.name} := lower(hex(l.{field.name}))"
+            f"{field.name} := lower(hex({_LINK}.{field.name}))"
             if field.name in _IDS
-            else f"{field.name} := l.{field.name}"
+            else f"{field.name} := {_LINK}.{field.name}"
             for field in s.LINK
         ]
-        return f"[struct_pack({', '.join(fields)}) FOR l IN {name}] AS {name}"
+        return f"[struct_pack({', '.join(fields)}) FOR {_LINK} IN {name}] AS {name}"
     return name
 
 

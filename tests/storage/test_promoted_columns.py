@@ -144,6 +144,27 @@ def test_every_face_of_sql_shows_them(tmp_path: Path) -> None:
         assert plain.sql("SELECT count(*) FROM spans WHERE \"order\" = 'b'").fetchall() == [(9,)]
 
 
+@pytest.mark.parametrize("is_session", [False, True])
+def test_any_name_that_is_accepted_works(tmp_path: Path, is_session: bool) -> None:
+    """Scenario: columns called what the views' SQL might call something of its own.
+
+    Guarantees: each holds its attribute, in every view and look-up, whatever reads it.
+    """
+    names = ("id", "l", "stored", "events", "times", "names", "maps", "value", "x", "select")
+    settings = promoting(*((name, name) for name in names))
+    write(tmp_path, settings, batch_with([[(name, f"of {name}") for name in names]]))
+    selected = ", ".join(f'"{name}"' for name in names)
+    (trace,) = values(tmp_path, "SELECT trace_id FROM spans")
+    setup = print_setup(tmp_path)
+    with connect(tmp_path, is_session=is_session) as ours, duckdb.connect() as plain:
+        plain.execute(setup)
+        for connection in (ours, plain):
+            for source in ("spans", "otel_traces", f"trace('{trace}')"):
+                found = connection.sql(f"SELECT {selected} FROM {source}").fetchall()
+                assert found == [tuple(f"of {name}" for name in names)], source
+            assert connection.sql("SELECT count(*) FROM traces").fetchall() == [(1,)]
+
+
 def test_an_open_session_sees_a_column_that_is_added(tmp_path: Path) -> None:
     """Scenario: the sidecar starts with another configuration while a shell is open.
 

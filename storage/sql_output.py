@@ -19,6 +19,7 @@ from rich.table import Table
 from rich.text import Text
 
 from collector.model.errors import QueryError
+from collector.model.printable import printable
 from storage.sql_files import quote
 
 if TYPE_CHECKING:
@@ -45,10 +46,6 @@ _JSON_BATCH_ROWS: Final = 2_048
 _SCALAR: Final = 32
 _NESTED: Final = 20
 _GAP: Final = 3
-# Span names come from anywhere: a terminal must not obey what is in them.
-_CONTROLS: Final = {
-    code: f"\\x{code:02x}" for code in (*range(0x20), *range(0x7F, 0xA0)) if chr(code) not in "\n\t"
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,7 +118,7 @@ class Result:
         grid = Table(show_edge=False, pad_edge=False)
         for field, width in zip(self.table.schema, widths, strict=True):  # over columns
             grid.add_column(
-                Text(_printable(field.name)),
+                Text(printable(field.name)),
                 justify="right" if _is_number(field.type) else "left",
                 overflow="ellipsis",
                 no_wrap=True,
@@ -134,7 +131,7 @@ class Result:
     def _show_records(self, console: Console, cells: list[tuple[str, ...]]) -> None:
         """Print rows as blocks of ``name  value`` lines, empty ones left out; one row is whole."""
         whole = len(self) == 1
-        names = [_printable(name) for name in self.table.column_names]
+        names = [printable(name) for name in self.table.column_names]
         widest = max(map(len, names), default=0)
         room = max(console.width - widest - 2, 10)
         for number, row in enumerate(cells, 1):  # over the few rows shown
@@ -151,7 +148,7 @@ class Result:
 
         A scalar is shown whole up to the length of a trace id; maps and lists share what is left.
         """
-        names = [len(_printable(name)) for name in self.table.column_names]
+        names = [len(printable(name)) for name in self.table.column_names]
         values = [
             [len(_cut(cell, _CELL_CHARS)) for cell in column] for column in zip(*cells, strict=True)
         ]
@@ -255,16 +252,12 @@ def _text(value: Any) -> str:
             text = "[" + ", ".join(map(_text, value)) + "]"
         case _:
             text = str(value)
-    return _printable(text)
+    return printable(text)
 
 
 def _is_number(kind: pa.DataType) -> bool:
     types = pa.types
     return bool(types.is_integer(kind) or types.is_floating(kind) or types.is_decimal(kind))
-
-
-def _printable(text: str) -> str:
-    return text.translate(_CONTROLS)
 
 
 def _cut(text: str, chars: int) -> str:

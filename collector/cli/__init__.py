@@ -18,6 +18,7 @@ from collector.cli.data_verbs import DATA_VERBS
 from collector.cli.options import DEFAULT_DATA, ConfigFiles, Data, Overrides
 from collector.memory import set_up_allocation
 from collector.model.errors import ClearspanError, ConfigError, StartupError
+from collector.model.printable import printable
 
 _CANNOT_START: Final = 2
 _FAILED: Final = 1
@@ -47,7 +48,8 @@ def main() -> None:
 
 
 def _say(error: ClearspanError) -> None:
-    sys.stderr.write(f"clearspan: {error}\n")
+    # DuckDB's words quote stored values
+    sys.stderr.write(f"clearspan: {printable(str(error))}\n")
 
 
 def _version(wanted: bool) -> None:

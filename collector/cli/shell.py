@@ -17,6 +17,7 @@ from collector.cli.answers import show
 from collector.cli.aside import await_answer, percent_of, run_aside
 from collector.cli.completion import SqlCompleter
 from collector.model.errors import QueryError
+from collector.model.printable import printable
 from storage.sql import connect, refresh, run_statements
 from storage.sql_lakes import find_lakes
 from storage.sql_views import MACROS, VIEWS
@@ -159,5 +160,5 @@ def _columns(pairs: dict[str, str]) -> list[str]:
 
 def _say(text: str) -> None:
     sys.stdout.flush()
-    sys.stderr.write(f"{text}\n")
+    sys.stderr.write(f"{printable(text)}\n")
     sys.stderr.flush()

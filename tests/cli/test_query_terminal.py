@@ -5,12 +5,17 @@ from __future__ import annotations
 import subprocess
 import sys
 from pathlib import Path
+from unittest.mock import patch
 
 import pyarrow as pa
 import pytest
 
+from collector.cli import main
+from collector.cli.shell import _answer
+from storage.sql import connect
+from storage.sql_lakes import find_lakes
 from tests.cli.terminal import CTRL_C, Terminal
-from tests.sql.rows import shop
+from tests.sql.rows import batch_of, shop, span
 from tests.sql.small_lake import SmallLake
 
 _ROOT = Path(__file__).parents[2]
@@ -107,6 +112,23 @@ def test_no_pager(data: Path) -> None:
         with Terminal(*query(data, "FROM range(1000)"), PAGER=pager) as terminal:
             assert terminal.wait() == 0
             assert "1,000 rows (40 shown" in terminal.screen
+
+
+def test_an_error_is_not_obeyed(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Scenario: a span's name is an escape sequence, and DuckDB's error quotes it.
+
+    Guarantees: query and shell show it and the terminal does not obey it.
+    """
+    SmallLake(tmp_path).append(batch_of([span(1, 0, 1, name="\x1b]0;owned\x07\x9b31m")]))
+    sql = "SELECT name::INTEGER FROM spans"
+    with patch.object(sys, "argv", ["clearspan", *query(tmp_path, sql)]), pytest.raises(SystemExit):
+        main()
+    lakes = find_lakes(tmp_path)
+    with connect(lakes) as connection:
+        _answer(connection, lakes, sql)
+    shown = capsys.readouterr().err
+    assert shown.count(r"\x1b]0;owned\x07\x9b31m") == 2
+    assert set("\x1b\x07\x9b").isdisjoint(shown)
 
 
 def test_arrow_is_a_stream_on_a_pipe_and_a_file_in_a_file(data: Path, tmp_path: Path) -> None:

@@ -66,13 +66,20 @@ def _starting(typed: str, words: dict[str, str]) -> Iterator[Completion]:
         yield Completion(text, start_position=-len(typed), display=word, display_meta=words[word])
 
 
+def sql_tokens(text: str) -> list[tuple[str, object]]:
+    """Return each token of SQL, up to where the next one begins, and its ``duckdb.token_type``."""
+    raw = text.encode(errors="replace")  # DuckDB counts bytes
+    found = duckdb.tokenize(raw.decode())
+    ends = [*(start for start, _ in found[1:]), len(raw)]
+    return [(raw[start:end].decode(), kind) for (start, kind), end in zip(found, ends, strict=True)]
+
+
 def _is_literal(text: str) -> bool:
     """Return whether the text ends inside a string or a comment."""
-    tokens = duckdb.tokenize(text)
+    tokens = sql_tokens(text)
     if not tokens:
         return False
-    start, kind = tokens[-1]
-    last = text[start:]
+    last, kind = tokens[-1]
     if kind == duckdb.token_type.comment:
         return "\n" not in last if last.startswith("--") else not last.endswith("*/")
     is_closed = len(last) > 1 and last.endswith(("'", "$$"))

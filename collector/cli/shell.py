@@ -15,7 +15,7 @@ from prompt_toolkit.history import FileHistory, History, InMemoryHistory
 
 from collector.cli.answers import show
 from collector.cli.aside import await_answer, percent_of, run_aside
-from collector.cli.completion import SqlCompleter
+from collector.cli.completion import SqlCompleter, sql_tokens
 from collector.model.errors import QueryError
 from collector.model.printable import printable
 from storage.sql import connect, refresh, run_statements
@@ -68,8 +68,8 @@ def is_complete(text: str) -> bool:
     """Return whether Enter ends the input: a command, or SQL up to a semicolon outside literals."""
     if not text.strip() or text.lstrip().startswith("."):
         return True
-    tokens = [start for start, kind in duckdb.tokenize(text) if kind != duckdb.token_type.comment]
-    return bool(tokens) and text[tokens[-1]] == ";"
+    tokens = [token for token, kind in sql_tokens(text) if kind != duckdb.token_type.comment]
+    return bool(tokens) and tokens[-1].startswith(";")
 
 
 def _session(connection: duckdb.DuckDBPyConnection) -> PromptSession[str]:

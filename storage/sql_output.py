@@ -178,7 +178,11 @@ class Result:
         """Write one array, a line a row, without a file in between: a query process has none."""
         try:
             with self._as_relation(_without_nan(self.table)) as connection:
-                rows = connection.sql("SELECT to_json(result)::VARCHAR FROM result")
+                # a column of the row's name would be taken in its place
+                row = "result"
+                while row in {name.lower() for name in self.table.column_names}:
+                    row += "_"
+                rows = connection.sql(f"SELECT to_json({row})::VARCHAR FROM result AS {row}")  # noqa: S608 - our own name
                 before = "[\n\t"
                 for batch in rows.to_arrow_reader(_JSON_BATCH_ROWS):
                     if batch.num_rows:

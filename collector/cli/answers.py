@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import os
+import shutil
 import sys
 from typing import TYPE_CHECKING, Final
 
@@ -41,8 +42,7 @@ def answer(sql: str, data: Sequence[str], form: Format | None, output: Path | No
     result = _run_interruptibly(data, sql)
     if output is not None:
         try:
-            with output.open("wb") as file:
-                result.write(file, form)
+            _write(result, form, output)
         except OSError as error:
             raise QueryError(f"{output} cannot be written: {error.strerror}") from error
     elif form == "table":
@@ -67,6 +67,24 @@ def show(result: Result) -> None:
         sys.stdout.write(text.getvalue())
     else:
         page(text.getvalue(), command)
+
+
+def _write(result: Result, form: Format, output: Path) -> None:
+    """Write a file beside it first: what is there stays until the new one is whole."""
+    if output.exists() and not output.is_file():  # a pipe or a device
+        with output.open("wb") as file:
+            result.write(file, form)
+        return
+    target = output.resolve()  # what a link points to is replaced, not the link
+    part = target.with_name(f".{target.name}.{os.getpid()}.part")
+    try:
+        with part.open("xb") as file:
+            result.write(file, form)
+        if target.exists():
+            shutil.copymode(target, part)
+        part.replace(target)
+    finally:
+        part.unlink(missing_ok=True)
 
 
 def _run_interruptibly(data: Sequence[str], sql: str) -> Result:

@@ -9,13 +9,20 @@ import socket
 import subprocess
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
+from collector.cli.answers import answer
+from collector.model.errors import QueryError
 from config.loader import load_settings
 from config.settings import ClearspanSettings
+from storage.sql_output import Result
 from tests.sql.rows import shop
 from tests.sql.small_lake import SmallLake
+
+if TYPE_CHECKING:
+    from typing import BinaryIO
 
 _ROOT = Path(__file__).parents[2]
 _COMMAND = (sys.executable, "-m", "collector.cli")
@@ -173,6 +180,32 @@ def test_wrong_usage(arguments: tuple[str, ...], code: int) -> None:
     assert done.returncode == code
     assert done.stderr
     assert "Traceback" not in done.stderr
+
+
+def test_an_output_file_is_replaced_as_a_whole(
+    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Scenario: `--output` through a link to a file; then a result that cannot be written.
+
+    Guarantees: the link and the file's mode stay; an error leaves what was there, and nothing else.
+    """
+    link, file = tmp_path / "link.csv", tmp_path / "out" / "file.csv"
+    file.parent.mkdir()
+    file.write_text("before", encoding="ascii")
+    file.chmod(0o640)
+    link.symlink_to(file)
+    answer("SELECT 1 AS a", [str(data)], None, link)
+    assert (link.is_symlink(), file.stat().st_mode & 0o777) == (True, 0o640)
+
+    def fail(_: Result, output: BinaryIO, __: str) -> None:
+        output.write(b"half")
+        raise QueryError("no")
+
+    monkeypatch.setattr(Result, "write", fail)
+    with pytest.raises(QueryError):
+        answer("SELECT 2 AS a", [str(data)], None, link)
+    assert file.read_text(encoding="ascii") == "a\n1\n"
+    assert list(file.parent.iterdir()) == [file]
 
 
 def test_output_that_cannot_be_written(data: Path, tmp_path: Path) -> None:

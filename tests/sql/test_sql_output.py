@@ -155,3 +155,12 @@ def test_repeated_column_names_are_numbered() -> None:
     """SELECT 1 AS a, 2 AS a: both values are there in every format."""
     table = pa.Table.from_arrays([pa.array([1]), pa.array([2])], names=["a", "a"])
     assert json.loads(written(table, "json")) == [{"a": 1, "a_1": 2}]
+
+
+def test_a_column_of_any_name_is_one_of_the_rows() -> None:
+    """Columns called as the rows are inside: JSON objects with all columns, null ones too."""
+    table = pa.table({"Result": ["x", None], "result_": [1, 2]})
+    assert json.loads(written(table, "json")) == [
+        {"Result": "x", "result_": 1},
+        {"Result": None, "result_": 2},
+    ]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 import tempfile
 from collections import Counter
@@ -13,7 +14,6 @@ from typing import TYPE_CHECKING, Any, Final, Literal, Self
 
 import duckdb
 import pyarrow as pa
-import pyarrow.compute as pc
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
@@ -42,6 +42,8 @@ _MOST_PAGED_RECORDS: Final = 100
 _CELL_CHARS: Final = 60
 _ARROW_BATCH_ROWS: Final = 65_536
 _JSON_BATCH_ROWS: Final = 2_048
+# a string, to be left as it is, or what DuckDB writes for a number that JSON does not have
+_JSON_NAN: Final = re.compile(r'("[^"\\]*+(?:\\.[^"\\]*+)*+")|NaN|-?Infinity')
 # What a column needs at least, in characters: a trace id whole, the start of a map.
 _SCALAR: Final = 32
 _NESTED: Final = 20
@@ -177,7 +179,7 @@ class Result:
     def _write_json(self, output: BinaryIO) -> None:
         """Write one array, a line a row, without a file in between: a query process has none."""
         try:
-            with self._as_relation(_without_nan(self.table)) as connection:
+            with self._as_relation(self.table) as connection:
                 # a column of the row's name would be taken in its place
                 row = "result"
                 while row in {name.lower() for name in self.table.column_names}:
@@ -187,7 +189,7 @@ class Result:
                 for batch in rows.to_arrow_reader(_JSON_BATCH_ROWS):
                     if batch.num_rows:
                         text = ",\n\t".join(batch.column(0).to_pylist())
-                        output.write(f"{before}{text}".encode())
+                        output.write(f"{before}{_without_nan(text)}".encode())
                         before = ",\n\t"
         except duckdb.Error as error:
             raise QueryError(f"the result cannot be written as json: {error}") from error
@@ -210,14 +212,11 @@ class Result:
             yield connection
 
 
-def _without_nan(table: pa.Table) -> pa.Table:
-    """Return the rows with null for NaN and infinity, which JSON has no way to write."""
-    for index, field in enumerate(table.schema):  # over columns
-        if pa.types.is_floating(field.type):
-            column = table.column(index)
-            finite = pc.if_else(pc.is_finite(column), column, pa.scalar(None, field.type))
-            table = table.set_column(index, field, finite)
-    return table
+def _without_nan(text: str) -> str:
+    """Return JSON with null for NaN and infinity, at any depth, which JSON has no way to write."""
+    if "NaN" not in text and "Infinity" not in text:
+        return text
+    return _JSON_NAN.sub(lambda found: found[1] or "null", text)
 
 
 def _readable(column: pa.ChunkedArray) -> pa.ChunkedArray:

@@ -164,3 +164,25 @@ def test_a_column_of_any_name_is_one_of_the_rows() -> None:
         {"Result": "x", "result_": 1},
         {"Result": None, "result_": 2},
     ]
+
+
+def test_no_number_that_json_does_not_have_is_in_json() -> None:
+    """NaN and infinity, alone and in lists, structs, maps: null; in text they stay."""
+    nan, infinite = float("nan"), float("-inf")
+    text = 'NaN, "-Infinity" \\'
+    table = pa.table(
+        {
+            "alone": [nan],
+            "list": [[infinite, 1.5]],
+            "struct": [{"NaN": nan, "text": text}],
+            "map": pa.array([[(text, infinite)]], pa.map_(pa.string(), pa.float64())),
+        }
+    )
+    assert json.loads(written(table, "json"), parse_constant=pytest.fail) == [
+        {
+            "alone": None,
+            "list": [None, 1.5],
+            "struct": {"NaN": None, "text": text},
+            "map": {text: None},
+        }
+    ]

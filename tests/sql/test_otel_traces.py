@@ -162,6 +162,23 @@ def test_events_are_in_their_own_order(tmp_path: Path) -> None:
     ]
 
 
+def test_spans_of_one_id_have_each_their_own_events(tmp_path: Path) -> None:
+    """Scenario: a client and a server share a span id, and the server's batch is sent again.
+
+    Guarantees: each span has the events that it was sent with, once, though a batch is not named.
+    """
+    sent = ((None, None, "client"), ("pod", 1, "server"), ("pod", 2, "server"), ("new", 2, "other"))
+    lake = SmallLake(tmp_path)
+    for source, seq, name in sent:
+        events = [{"time_unix_nano": 1, "name": f"of {name}", "attributes": []}]
+        row = span(1, 0, 1, name=name, source_id=source, batch_seq=seq, events=events)
+        lake.append(batch_of([row | {"events_count": 1}]))
+    query = 'SELECT SpanName, "Events.Name" AS names FROM otel_traces'
+    assert sorted((row["SpanName"], row["names"]) for row in rows(tmp_path, query)) == sorted(
+        (name, [f"of {name}"]) for _, _, name in sent
+    )
+
+
 def scans(step: dict[str, Any]) -> Iterator[set[str]]:
     """Yield the columns that each scan of a query plan reads."""
     if step["name"] == "READ_PARQUET":
@@ -171,22 +188,25 @@ def scans(step: dict[str, Any]) -> Iterator[set[str]]:
         yield from scans(child)
 
 
+EVENT_KEYS = {"trace_id", "span_id", "source_id", "batch_seq"}
+
+
 @pytest.mark.parametrize(
     ("query", "of_events"),
     [
         ("SELECT count(*) FROM otel_traces", []),
         ("SELECT ServiceName, max(Duration) FROM otel_traces GROUP BY 1", []),
-        ("SELECT SpanName, SpanAttributes FROM otel_traces", [{"trace_id", "span_id"}]),
+        ("SELECT SpanName, SpanAttributes FROM otel_traces", [EVENT_KEYS]),
         (
             'SELECT SpanName, "Events.Name" FROM otel_traces',
-            [{"trace_id", "span_id", "event_idx", "name"}],
+            [EVENT_KEYS | {"event_idx", "name"}],
         ),
     ],
 )
 def test_events_are_read_only_when_they_are_asked_for(
     data: Path, query: str, of_events: list[set[str]]
 ) -> None:
-    """The plan: no scan of span_events under an aggregate, else its ids and the columns named."""
+    """The plan: no scan of span_events under an aggregate, else its keys and the columns named."""
     with connect(data) as connection:
         (plan,) = json.loads(connection.sql(f"EXPLAIN (FORMAT json) {query}").fetchall()[0][1])
     assert list(scans(plan))[1:] == of_events

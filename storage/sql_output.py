@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal, Self
 
 import duckdb
 import pyarrow as pa
+from duckdb.sqltypes import DuckDBPyType
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
@@ -172,14 +173,14 @@ class Result:
         return widths
 
     def _cells(self, rows: int) -> Iterator[tuple[str, ...]]:
-        shown = self.table.slice(0, rows)
-        columns = [list(map(_text, _readable(column).to_pylist())) for column in shown.columns]
+        shown = _readable(self.table.slice(0, rows))
+        columns = [list(map(_text, column.to_pylist())) for column in shown.columns]
         return zip(*columns, strict=True)
 
     def _write_json(self, output: BinaryIO) -> None:
         """Write one array, a line a row, without a file in between: a query process has none."""
         try:
-            with self._as_relation(self.table) as connection:
+            with _as_relation(self.table) as connection:
                 # a column of the row's name would be taken in its place
                 row = "result"
                 while row in {name.lower() for name in self.table.column_names}:
@@ -197,19 +198,19 @@ class Result:
 
     def _copy(self, path: Path, form: Format) -> None:
         try:
-            with self._as_relation(self.table) as connection:
+            with _as_relation(self.table) as connection:
                 target = quote(str(path))
                 connection.execute(f"COPY result TO {target} ({_COPY_OPTIONS[form]})")
         except duckdb.Error as error:
             raise QueryError(f"the result cannot be written as {form}: {error}") from error
 
-    @staticmethod
-    @contextmanager
-    def _as_relation(table: pa.Table) -> Iterator[duckdb.DuckDBPyConnection]:
-        with duckdb.connect() as connection:
-            connection.execute("SET TimeZone = 'UTC'")
-            connection.register("result", table)
-            yield connection
+
+@contextmanager
+def _as_relation(table: pa.Table) -> Iterator[duckdb.DuckDBPyConnection]:
+    with duckdb.connect() as connection:
+        connection.execute("SET TimeZone = 'UTC'")
+        connection.register("result", table)
+        yield connection
 
 
 def _without_nan(text: str) -> str:
@@ -219,21 +220,30 @@ def _without_nan(text: str) -> str:
     return _JSON_NAN.sub(lambda found: found[1] or "null", text)
 
 
-def _readable(column: pa.ChunkedArray) -> pa.ChunkedArray:
-    """Return the column with text for what Python's ``datetime`` has no room for: nanoseconds."""
-    kind = _without_nanos(column.type)
-    return column if kind == column.type else column.cast(kind)
+def _readable(table: pa.Table) -> pa.Table:
+    """Return the rows with text for what Python has no room for: times, at any depth."""
+    names = [f"c{number}" for number in range(table.num_columns)]
+    with _as_relation(table.rename_columns(names)) as connection:
+        rows = connection.sql("FROM result")
+        casts = [f"{name}::{_shown_as(kind)}" for name, kind in zip(names, rows.types, strict=True)]
+        return rows.project(", ".join(casts)).to_arrow_table()
 
 
-def _without_nanos(kind: pa.DataType) -> pa.DataType:
-    if pa.types.is_list(kind):
-        return pa.list_(_without_nanos(kind.value_type))
-    if pa.types.is_map(kind):
-        return pa.map_(_without_nanos(kind.key_type), _without_nanos(kind.item_type))
-    if pa.types.is_struct(kind):
-        return pa.struct([pa.field(field.name, _without_nanos(field.type)) for field in kind])
-    is_time = pa.types.is_timestamp(kind) or pa.types.is_time64(kind)
-    return pa.string() if is_time and kind.unit == "ns" else kind
+def _shown_as(kind: DuckDBPyType) -> str:
+    """Return the SQL type in which values of a type are shown."""
+    if kind.id in {"list", "array", "map", "struct"}:
+        inner = {
+            name: _shown_as(one) for name, one in kind.children if isinstance(one, DuckDBPyType)
+        }
+        if kind.id == "map":
+            return f"MAP({inner['key']}, {inner['value']})"
+        if kind.id == "struct":
+            fields = ('"' + name.replace('"', '""') + f'" {one}' for name, one in inner.items())
+            return f"STRUCT({', '.join(fields)})"
+        return f"{inner['child']}[]"
+    # a union may hold one
+    is_time = kind.id.startswith(("date", "time", "interval", "union"))
+    return "VARCHAR" if is_time else str(kind)
 
 
 def _text(value: Any) -> str:
@@ -244,7 +254,8 @@ def _text(value: Any) -> str:
         case float():
             text = f"{value:.10g}"
         case Decimal():
-            text = f"{value.normalize():f}"
+            whole, point, digits = f"{value:f}".partition(".")
+            text = (whole + point + digits.rstrip("0")).rstrip(".")
         case bytes():
             text = value.hex()
         case [tuple(), *_] | {}:

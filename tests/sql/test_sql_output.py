@@ -8,6 +8,7 @@ import json
 from datetime import UTC, datetime
 from decimal import Decimal
 
+import duckdb
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -142,6 +143,32 @@ def test_nanoseconds_are_shown_wherever_they_are() -> None:
     lines = [line.split(maxsplit=1)[1] for line in shown(table).splitlines()[:4]]
     text = "2026-03-01 12:30:00.000000007"
     assert lines == [text, f"[{text}]", f"{{at: {text}}}", f"{{at: {text}}}"]
+
+
+@pytest.mark.parametrize(
+    ("sql", "text"),
+    [
+        ("DATE '20000-01-01'", "20000-01-01"),
+        ("TIMESTAMP '20000-01-01'", "20000-01-01 00:00:00"),
+        ("'-infinity'::TIMESTAMPTZ", "-infinity"),
+        ("TIMESTAMPTZ '2026-03-01 12:30:00+00'", "2026-03-01 12:30:00+00"),
+        ("TIME '24:00:00'", "24:00:00"),
+        ("INTERVAL '1 year 2 days 3 hours'", "1 year 2 days 03:00:00"),
+        ("[{'the \"day\"': MAP {'k': DATE '20000-01-01'}}]", '[{the "day": {k: 20000-01-01}}]'),
+        ("union_value(k := DATE '20000-01-01')", "20000-01-01"),
+        ("12345678901234567890123456789.120::DECIMAL(38,3)", "12345678901234567890123456789.12"),
+        ("(2::HUGEINT ** 126)::HUGEINT - 1", "85070591730234615865843651857942052863"),
+        ("100::DECIMAL(9,0)", "100"),
+        ("[]", ""),
+        ("MAP {}", ""),
+    ],
+)
+def test_every_value_is_shown_as_it_is(sql: str, text: str) -> None:
+    """Times that Python has no room for, at any depth, intervals, long numbers, empty nestings."""
+    with duckdb.connect() as connection:
+        table = connection.sql(f"SELECT 'x' AS result, {sql} AS value").to_arrow_table()
+    lines = shown(table).splitlines()
+    assert lines == ["result  x", *([f"value   {text}"] if text else []), "1 row"]
 
 
 def test_a_list_of_maps_is_shown_as_maps() -> None:

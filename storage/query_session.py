@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Final
 import duckdb
 import pyarrow as pa
 
-from collector.model.errors import QueryError, QueryOverLimit, QueryTimeout
+from collector.model.errors import QueryError, QueryOverLimit, QueryTimeout, QueryUnavailable
 from storage.sql import connect, refresh
 from storage.sql_files import quote
 from storage.sql_guard import guarded_statement
@@ -105,7 +105,10 @@ class QuerySession:
 
     def _answer(self, sql: str, form: Format) -> bytes:
         statement = guarded_statement(self._connection, sql)
-        refresh(self._connection, self._lakes)
+        try:
+            refresh(self._connection, self._lakes)
+        except QueryError as error:  # nothing is wrong with the query
+            raise QueryUnavailable(str(error)) from error.__cause__
         output = _Bounded(self._most_bytes)
         # sql() rather than execute(), which holds all rows before the first is there
         reader = self._connection.sql(statement).to_arrow_reader(_BATCH_ROWS)

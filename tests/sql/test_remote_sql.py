@@ -182,7 +182,7 @@ def test_wrong_sql_is_explained_in_duckdbs_words(
 
 
 def test_a_damaged_file_is_named_without_its_directory(tmp_path: Path) -> None:
-    """Scenario: a listed file is no Parquet. Guarantees: 400 that names the file, not the path."""
+    """Scenario: a listed file is no Parquet. Guarantees: 503 that names the file, not the path."""
     lake = SmallLake(tmp_path)
     with serve(tmp_path) as endpoint:
         assert endpoint.rows("SELECT count(*) AS n FROM spans") == [{"n": 0}]
@@ -190,7 +190,7 @@ def test_a_damaged_file_is_named_without_its_directory(tmp_path: Path) -> None:
         name = lake.files["spans"][1]
         (lake.path / name).write_bytes(b"nothing of the kind")
         reply = endpoint.ask("SELECT max(name) FROM spans")
-    assert reply.status_code == 400
+    assert reply.status_code == 503
     assert name in reply.json()["error"]
     assert str(tmp_path) not in reply.text
 
@@ -226,6 +226,24 @@ def test_without_a_lake_it_says_so(tmp_path: Path) -> None:
         assert "there is no lake/_manifest.json" in reply.json()["error"]
         SmallLake(tmp_path).append(shop())
         assert endpoint.rows("SELECT count(*) AS n FROM spans") == [{"n": 5}]
+
+
+def test_while_the_lake_cannot_be_read_it_says_so(tmp_path: Path) -> None:
+    """Scenario: an open process, and the manifest is damaged, is away, is there again.
+
+    Guarantees: 503 with Retry-After and no path of this machine, then an answer.
+    """
+    manifest = SmallLake(tmp_path).path / "_manifest.json"
+    written = manifest.read_bytes()
+    with serve(tmp_path) as endpoint:
+        assert endpoint.rows("SELECT count(*) AS n FROM spans") == [{"n": 0}]
+        for damage in (lambda: manifest.write_bytes(b"{"), manifest.unlink):
+            damage()
+            reply = endpoint.ask("SELECT count(*) AS n FROM spans")
+            assert (reply.status_code, reply.headers.get("retry-after")) == (503, "1"), reply.text
+            assert str(tmp_path) not in reply.text
+        manifest.write_bytes(written)
+        assert endpoint.rows("SELECT count(*) AS n FROM spans") == [{"n": 0}]
 
 
 def test_newer_spans_are_seen_and_removed_files_are_not_missed(tmp_path: Path) -> None:

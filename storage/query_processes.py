@@ -7,6 +7,7 @@ Questions and answers go over pipes; nothing is written.
 
 from __future__ import annotations
 
+import glob
 import json
 import os
 import selectors
@@ -142,8 +143,9 @@ class QueryProcesses:
         except QueryError as error:
             process.end()
             _log.error("query process could not be started", error=type(error).__name__)
-            data = str(self._limits["data"])
-            reason = str(error).replace(f"{data}/", "").replace(data, "of exporters.lake.path")
+            reason = str(error)
+            for data in (self._limits["data"], glob.escape(self._limits["data"])):
+                reason = reason.replace(f"{data}/", "").replace(data, "of exporters.lake.path")
             raise QueryUnavailable(f"queries cannot be run: {reason}") from error
         return process
 

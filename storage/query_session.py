@@ -8,6 +8,7 @@ one long call of a function (``repeat('x', 2000000000)`` takes 30 s), which the 
 
 from __future__ import annotations
 
+import glob
 import io
 from typing import TYPE_CHECKING, Any, Final
 
@@ -51,7 +52,9 @@ class QuerySession:
         Raises QueryError when it cannot be read.
         """
         self._lakes = find_lakes(data)
-        self._places = (*self._lakes, *filter(None, map(log_lake_of, self._lakes)))
+        places = (*self._lakes, *filter(None, map(log_lake_of, self._lakes)))
+        # a name with [ * ? is also a pattern to DuckDB, and escaped where it is read
+        self._places = tuple(dict.fromkeys((*places, *map(glob.escape, places))))
         self._most_rows = max_result_rows
         self._most_bytes = max_result_bytes
         self._timeout_s = timeout

@@ -59,7 +59,10 @@ def guarded_statement(connection: duckdb.DuckDBPyConnection, sql: str) -> duckdb
     (statement,) = statements
     if statement.type != duckdb.StatementType.SELECT:
         raise QueryRefused(f"{statement.type.name} is not allowed: only SELECT is")
-    _check(_tree(connection, sql))
+    try:
+        _check(_tree(connection, sql))
+    except (LookupError, TypeError) as error:  # FROM '' has no table_name
+        raise QueryRefused("the SQL has a part that is not known here") from error
     return statement
 
 

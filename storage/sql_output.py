@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal, Self
 import duckdb
 import pyarrow as pa
 from duckdb.sqltypes import DuckDBPyType
+from rich.cells import cell_len
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
@@ -151,9 +152,10 @@ class Result:
 
         A scalar is shown whole up to the length of a trace id; maps and lists share what is left.
         """
-        names = [len(printable(name)) for name in self.table.column_names]
+        names = [cell_len(printable(name)) for name in self.table.column_names]
         values = [
-            [len(_cut(cell, _CELL_CHARS)) for cell in column] for column in zip(*cells, strict=True)
+            [cell_len(_cut(cell, _CELL_CHARS)) for cell in column]
+            for column in zip(*cells, strict=True)
         ]
         wanted = [
             max(name, *lengths)

@@ -7,6 +7,7 @@ usage). Whatever is heavy is imported by the verb that needs it, so that ``--hel
 
 from __future__ import annotations
 
+import io
 import os
 import sys
 from pathlib import Path  # noqa: TC003 - typer reads annotations at run time
@@ -37,6 +38,8 @@ app = typer.Typer(
 
 def main() -> None:
     """Run the command line; end the process with the verb's exit code."""
+    if isinstance(sys.stdout, io.TextIOWrapper):  # its encoding may not have what is stored
+        sys.stdout.reconfigure(errors="backslashreplace")
     try:
         app()
     except (ConfigError, StartupError) as error:

@@ -101,5 +101,5 @@ def _run_interruptibly(data: Sequence[str], sql: str) -> Result:
 
 
 def _format_of(output: Path | None) -> Format:
-    suffix = output.suffix.removeprefix(".") if output else ""
+    suffix = output.suffix.removeprefix(".").lower() if output else ""
     return next((form for form in FORMATS if form == suffix), "table")

@@ -189,7 +189,7 @@ def test_an_output_file_is_replaced_as_a_whole(
 
     Guarantees: the link and the file's mode stay; an error leaves what was there, and nothing else.
     """
-    link, file = tmp_path / "link.csv", tmp_path / "out" / "file.csv"
+    link, file = tmp_path / "link.CSV", tmp_path / "out" / "file.csv"
     file.parent.mkdir()
     file.write_text("before", encoding="ascii")
     file.chmod(0o640)
@@ -206,6 +206,13 @@ def test_an_output_file_is_replaced_as_a_whole(
         answer("SELECT 2 AS a", [str(data)], None, link)
     assert file.read_text(encoding="ascii") == "a\n1\n"
     assert list(file.parent.iterdir()) == [file]
+
+
+def test_a_terminal_that_has_not_every_character(data: Path) -> None:
+    """Scenario: stdout is ASCII and a value is not. Guarantee: its characters' codes, no trace."""
+    done = _run("query", "SELECT 'é' AS x", "--data", str(data), PYTHONIOENCODING="ascii")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert r"x  \xe9" in done.stdout
 
 
 def test_output_that_cannot_be_written(data: Path, tmp_path: Path) -> None:

@@ -33,6 +33,7 @@ HOSTILE = {
     "sniff_csv": ("FROM sniff_csv('{secret}')", "sniff_csv"),
     # files, read by name
     "parquet by name": ("FROM '{table}'", "neighbour.parquet"),
+    "no name": ("FROM ''", "not known"),
     "csv by name": ("SELECT * FROM '{secret}'", "secret.csv"),
     "csv by quoted name": ('SELECT * FROM "{secret}"', "secret.csv"),
     "pattern by name": ("FROM '{lake}/spans/*.parquet'", "spans/*.parquet"),

@@ -246,6 +246,21 @@ def test_while_the_lake_cannot_be_read_it_says_so(tmp_path: Path) -> None:
         assert endpoint.rows("SELECT count(*) AS n FROM spans") == [{"n": 0}]
 
 
+def test_a_directory_may_have_any_name(tmp_path: Path) -> None:
+    """Scenario: the data directory's name is a pattern to DuckDB; then a file is damaged.
+
+    Guarantees: every query is answered; no error names the directory, escaped or not.
+    """
+    data = tmp_path / "a[1]*?"
+    lake = SmallLake(data)
+    lake.append(shop())
+    with serve(data, max_concurrent_queries=1) as endpoint:
+        for source, count in (("spans", 5), (f"trace('{TRACE_HEX}')", 4)):
+            assert endpoint.rows(f"SELECT count(*) AS n FROM {source}") == [{"n": count}]
+        (lake.path / "_manifest.json").write_bytes(b"{")
+        assert str(tmp_path) not in endpoint.ask("FROM spans").text
+
+
 def test_newer_spans_are_seen_and_removed_files_are_not_missed(tmp_path: Path) -> None:
     """Scenario: spans are written, files merged and the old ones removed, between queries.
 

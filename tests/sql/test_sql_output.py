@@ -106,6 +106,12 @@ def test_a_trace_id_is_never_cut_and_a_map_gives_way() -> None:
     assert max(map(len, output.splitlines())) <= 80
 
 
+def test_wide_characters_are_not_cut() -> None:
+    """Two columns a character, as CJK has: shown whole where there is room."""
+    name = "注文の支払いを確認する"
+    assert name in shown(pa.table({"name": [name] * 2, "n": [1, 2]}))
+
+
 def test_rows_wider_than_the_terminal_are_shown_as_blocks() -> None:
     """Eighty columns of two rows: a block of lines each, nulls left out."""
     wide = pa.table({f"column_{n}": pa.array([n, None]) for n in range(80)})

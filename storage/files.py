@@ -157,9 +157,9 @@ class DirectoryLock:
 
     def close(self) -> None:
         """Let the next process have the directory."""
-        if self._descriptor >= 0:
-            os.close(self._descriptor)
-            self._descriptor = -1
+        descriptor, self._descriptor = self._descriptor, -1
+        with contextlib.suppress(OSError):  # closed all the same, or before
+            os.close(descriptor)
 
     def _write_pid(self) -> None:
         """Leave the pid for the message of a second process; a full disk must not prevent start."""

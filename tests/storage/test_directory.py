@@ -158,3 +158,20 @@ def test_a_directory_that_is_moved_away_takes_nothing_more(tmp_path: Path) -> No
     again = Store(tmp_path / "data")
     assert [batch.table for batch in again.journal.replay(0)] == kept
     again.abandon()
+
+
+def test_letting_go_of_a_directory_does_not_fail(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Scenario: closing LOCK reports an error, having closed it. Guarantee: the end goes on."""
+    lock, real = DirectoryLock(tmp_path), os.close
+
+    def fail(descriptor: int) -> None:
+        real(descriptor)
+        raise OSError(errno.EIO, "injected")
+
+    monkeypatch.setattr(os, "close", fail)
+    lock.close()
+    lock.close()
+    monkeypatch.undo()
+    DirectoryLock(tmp_path).close()

@@ -91,6 +91,7 @@ class Lake:
             self._owner.close()
             raise
         self._manifest = opened.manifest
+        self._manifest.owner = self._owner
         self._settled = self._manifest.state.settled_through
         self._durably_settled = self._settled if opened.is_durable else 0
         self._last_commit = self._environment.monotonic()

@@ -7,6 +7,8 @@ or the next, never a mixture.
 
 from __future__ import annotations
 
+import errno
+import os
 import secrets
 import threading
 from dataclasses import dataclass, replace
@@ -31,6 +33,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from storage.environment import Environment
+    from storage.files import DirectoryLock
     from storage.manifest_text import ManifestState
     from storage.parquet import Facts
 
@@ -78,7 +81,11 @@ class Manifest:
         next_generation: int,
         environment: Environment,
     ) -> None:
-        """Go on from a state. ``next_generation`` is above that of any file in the directory."""
+        """Go on from a state. ``next_generation`` is above that of any file in the directory.
+
+        ``owner``, once it is set, must still have the directory when something is committed.
+        """
+        self.owner: DirectoryLock | None = None
         self._directory = directory
         self._state = state
         self._next_generation = next_generation
@@ -99,10 +106,12 @@ class Manifest:
         """Add and remove files and raise ``settled_through`` in one step.
 
         Returns whether the step also survives a power loss: only then may journal segments and
-        replaced files be dropped. Raises OSError; then nothing is committed and the staged files
-        are gone.
+        replaced files be dropped. Raises OSError, also when another directory has taken the place
+        of ours; then nothing is committed and the staged files are gone.
         """
         try:
+            if self.owner is not None and not self.owner.is_ours():
+                raise OSError(errno.ESTALE, os.strerror(errno.ESTALE))
             # before the lock: 0.2 ms a MB, of a file that is still in the page cache
             checksums = [checksum(staged.path) for staged in add]
         except OSError:

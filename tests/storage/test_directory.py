@@ -136,8 +136,8 @@ def test_a_directory_is_synced_in_its_parent_at_last(
 def test_a_directory_that_is_moved_away_takes_nothing_more(tmp_path: Path) -> None:
     """Scenario: the data directory is renamed under a sidecar, a second one starts at its path.
 
-    Guarantees: the first refuses at once and leaves the second's journal alone; it goes on when
-    the directory is back.
+    Guarantees: the first refuses at once and leaves the second's journal and manifest alone; it
+    goes on when the directory is back.
     """
     first = Store(tmp_path / "data")
     kept = [first.store(make_batch(4, 1)).table]
@@ -149,6 +149,9 @@ def test_a_directory_that_is_moved_away_takes_nothing_more(tmp_path: Path) -> No
         first.store(make_batch(4, 2))
     assert first.journal.is_failing
     assert not list((tmp_path / "data/journal").glob("*.wal"))
+    seconds = second.manifest()
+    assert not first.lake.flush()
+    assert second.manifest() == seconds
     second.store(make_batch(4, 3))
     second.abandon()
     (tmp_path / "data").rename(tmp_path / "other")

@@ -110,8 +110,7 @@ class Manifest:
         of ours; then nothing is committed and the staged files are gone.
         """
         try:
-            if self.owner is not None and not self.owner.is_ours():
-                raise OSError(errno.ESTALE, os.strerror(errno.ESTALE))
+            self._check_owner()
             # before the lock: 0.2 ms a MB, of a file that is still in the page cache
             checksums = [checksum(staged.path) for staged in add]
         except OSError:
@@ -145,6 +144,10 @@ class Manifest:
             self._state = state
             self._environment.reached(env.MANIFEST_RENAMED)
             return self._make_lasting(text)
+
+    def _check_owner(self) -> None:
+        if self.owner is not None and not self.owner.is_ours():
+            raise OSError(errno.ESTALE, os.strerror(errno.ESTALE))
 
     def _move_in(self, add: Sequence[StagedFile], entries: Sequence[FileEntry]) -> None:
         targets = [self._directory / entry.path for entry in entries]

@@ -69,7 +69,7 @@ def _held(kind: pa.DataType, value: str, text: str, depth: int = 0) -> Iterator[
         for part, inner in (("map_keys", kind.key_type), ("map_values", kind.item_type)):
             yield from _held(pa.list_(inner), f"{part}({value})", text, depth)
     elif pa.types.is_list(kind):
-        each = f"v{depth}"
+        each = f"_v{depth}"  # as no promoted column is called
         any_of = " OR ".join(
             f"coalesce({one}, false)" for one in _held(kind.value_type, each, text, depth + 1)
         )

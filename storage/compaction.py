@@ -6,6 +6,8 @@ nothing. Sorting took 370 MB and a third of the CPU.
 
 from __future__ import annotations
 
+import errno
+import os
 from dataclasses import dataclass
 from itertools import groupby
 from typing import TYPE_CHECKING, Final
@@ -13,7 +15,7 @@ from typing import TYPE_CHECKING, Final
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from storage.files import means_damage
+from storage.files import checksum, means_damage
 from storage.lake_tables import TABLES, align
 from storage.manifest import StagedFile
 from storage.parquet import ROW_GROUP_ROWS, UNREADABLE, Encoded, Facts, ParquetWriter
@@ -193,8 +195,11 @@ def pieces_of(
     except UNREADABLE as error:
         if encoded and isinstance(error, pa.ArrowNotImplementedError):
             raise
-        raise _blame(error, entry) from error
+        raise _blame(error, path, entry) from error
 
 
-def _blame(error: Exception, entry: FileEntry) -> Exception:
+def _blame(error: Exception, path: Path, entry: FileEntry) -> Exception:
+    # a wrong byte can ask for more memory than there is, but so can a sound file on a full machine
+    if isinstance(error, MemoryError) and entry.crc32 == checksum(path):
+        return OSError(errno.ENOMEM, os.strerror(errno.ENOMEM))
     return DamagedInputError(entry) if means_damage(error) else error

@@ -248,6 +248,30 @@ def test_what_was_merged_goes_when_no_merge_is_possible(open_store: Opener) -> N
     assert len(store.rows()) == 5 * 8
 
 
+def test_want_of_memory_is_no_damage(open_store: Opener, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Scenario: there is no memory to read a sound file, then there is.
+
+    Guarantee: it is not set aside; the failure is counted and the merge is made up for.
+    """
+    store = open_store()
+    for seed in range(4):
+        store.store(make_batch(5, seed))
+        store.lake.flush()
+
+    def refuse(*_: object, **__: object) -> None:
+        raise pa.ArrowMemoryError("malloc of size 64 failed")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(pq.ParquetFile, "iter_batches", refuse)
+        store.lake.maintain()
+    assert len(store.manifest()["spans"]) == 5
+    assert store.telemetry.sums[t.LAKE_FAILURES.name, "maintenance"] == 1
+    store.lake.maintain()
+    assert len(store.manifest()["spans"]) == 2
+    assert store.telemetry.sums[t.LAKE_QUARANTINED.name,] == 0
+    assert len(store.rows()) == 20
+
+
 def test_what_was_merged_stays_until_no_power_loss_brings_it_back(open_store: Opener) -> None:
     """Scenario: the manifest of a merge is written, but fails to become durable.
 

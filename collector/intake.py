@@ -9,7 +9,7 @@ from concurrent.futures import Future
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from collector.model.errors import ClearspanError, Overloaded, ShuttingDown
+from collector.model.errors import ClearspanError, Overloaded, PayloadTooLarge, ShuttingDown
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -97,9 +97,13 @@ class IntakeQueue:
         """Admit a request.
 
         Raises:
+            PayloadTooLarge: It exceeds the capacity by itself.
             ShuttingDown: The queue is closed.
             Overloaded: The bytes in flight would exceed the capacity.
         """
+        if len(payload) > self._room.capacity_bytes:
+            most = self._room.capacity_bytes
+            raise PayloadTooLarge(f"the request is larger than max_in_flight_bytes, {most} bytes")
         request = Request(payload, transport, Future(), self._clock())
         with self._changed:
             if self._closed:

@@ -69,6 +69,8 @@ def _order(path: Path, names: Sequence[str]) -> Iterator[Report]:
         if name not in PROCESSORS and REFERENCE.fullmatch(name) is None:
             hint = nearest(name, PROCESSORS, what="processors are a module:Class or one of")
             yield (*path, at), f"unknown processor, {hint}"
+        if name == "probabilistic_sampler" and "tail_sampling" in names[:at]:
+            yield (*path, at), "must come before 'tail_sampling', whose weights it would overwrite"
 
 
 def _named_once(settings: ClearspanSettings) -> Iterator[Report]:

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 _OVERFLOW_ROW: Final = 0
 _NEW: Final = -1
 _FIRST_ROWS: Final = 64
+_MOST_COUNTED: Final = 2**62
+_MOST_OBSERVED: Final = 1e9
 _T = TypeVar("_T", bound=np.generic)
 _EXEMPLAR: Final = np.dtype([("trace_id", "V16"), ("value", "f8"), ("time", "f8")])
 
@@ -79,6 +81,7 @@ class CounterSeries:
         self.index = SeriesIndex(metric.labels, limit, clock)
         self._divisor = divisor
         self._values = np.zeros(_FIRST_ROWS, dtype=np.int64)
+        self._totals = np.zeros(_FIRST_ROWS)
         self._used = np.zeros(_FIRST_ROWS, dtype=bool)
 
     def add(self, groups: Groups, amounts: NDArray[np.int64] | int = 1) -> None:
@@ -86,7 +89,12 @@ class CounterSeries:
         rows = self.index.locate(groups)
         self._values = _grown(self._values, len(self.index.texts))
         self._used = _grown(self._used, len(self.index.texts))
+        self._totals = _grown(self._totals, len(self.index.texts))
         np.add.at(self._values, rows, amounts)
+        # what senders claim may be more than fits: a counter stops there and never goes back
+        added = np.bincount(rows, np.broadcast_to(amounts, rows.shape), len(self._totals))
+        self._totals += added
+        self._values[self._totals > _MOST_COUNTED] = _MOST_COUNTED
         self._used[rows] = True
 
     def snapshot(self) -> CounterSnapshot:
@@ -130,7 +138,11 @@ class HistogramSeries:
         values: NDArray[np.float64],
         trace_ids: NDArray[np.void],
     ) -> None:
-        """Add one value (finite, never negative) and one trace id a span."""
+        """Add one value (finite, never negative) and one trace id a span.
+
+        One that no clock and no model gives counts as ``_MOST_OBSERVED``: the sum stays of use.
+        """
+        values = np.minimum(values, _MOST_OBSERVED)
         rows = self.index.locate(groups)
         held = len(self.index.texts)
         self._counts = _grown(self._counts, held)

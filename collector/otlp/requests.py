@@ -16,7 +16,7 @@ import pyarrow.compute as pc
 from collector.model import schema as s
 from collector.model.batch import BatchT
 from collector.model.contracts import Decoded
-from collector.model.errors import InvalidPayload, PermanentError
+from collector.model.errors import InvalidPayload, PayloadTooLarge, PermanentError
 from collector.otlp.descriptor import handlers
 from collector.otlp.limits import check_limits
 from collector.otlp.salvage import replace_invalid_utf8
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from collector.otlp.descriptor import Message
+    from collector.otlp.descriptor import Handler, Message
     from collector.otlp.limits import RequestKind
     from config.settings import OtlpLimits
 
@@ -35,6 +35,8 @@ if TYPE_CHECKING:
 
 TRACE_ID_BYTES: Final = 16
 SPAN_ID_BYTES: Final = 8
+# Each item has its resource and scope beside it: a small body can ask for gigabytes.
+_MOST_REPEATED_BYTES: Final = 128 * 2**20
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,17 +143,17 @@ class RequestDecoder(ABC, Generic[BatchT]):
             return None, good
         try:
             together = [payloads[position] for position in good]
-            return self._handlers.strict.list_to_record_batch(together), good
+            return _parsed(self._handlers.strict, together), good
         except ValueError:
             pass
         parsed: list[pa.RecordBatch] = []
         kept: list[int] = []
         for position in good:  # requests, not items, and only beside a bad one
             try:
-                batch = self._handlers.strict.list_to_record_batch([payloads[position]])
+                batch = _parsed(self._handlers.strict, [payloads[position]])
             except ValueError:
                 try:
-                    raw = self._handlers.lenient.list_to_record_batch([payloads[position]])
+                    raw = _parsed(self._handlers.lenient, [payloads[position]])
                 except ValueError:
                     name = self.message.rpartition(".")[2]
                     errors[position] = InvalidPayload(f"the body is not a valid {name}")
@@ -161,6 +163,18 @@ class RequestDecoder(ABC, Generic[BatchT]):
             parsed.append(batch)
             kept.append(position)
         return (pa.concat_batches(parsed) if parsed else None), kept
+
+
+def _parsed(handler: Handler, payloads: list[bytes]) -> pa.RecordBatch:
+    """Return the messages as rows; raises ValueError when one is none."""
+    try:
+        return handler.list_to_record_batch(payloads)
+    except BaseException as error:
+        # A length below zero makes ptars panic, and what pyo3 makes of that is no Exception: it
+        # would end the worker.
+        if type(error).__name__ != "PanicException":
+            raise
+        raise ValueError("a length that cannot be") from None
 
 
 def id_lengths(array: pa.BinaryArray) -> NDArray[np.int32]:
@@ -200,7 +214,7 @@ def _id_bytes(array: pa.BinaryArray, length: int) -> NDArray[np.uint8]:
 def _resource_columns(flat: Flat) -> dict[str, pa.Array]:
     rows = pa.array(flat.resource_of)
     resource = flat.resources.field("resource")
-    maps = _owner_maps(resource).take(rows)
+    maps = _owner_maps(resource, flat.resource_of)
     dropped = resource.field("dropped_attributes_count")
     return {
         s.RESOURCE_ATTRIBUTES: maps.values,
@@ -213,7 +227,7 @@ def _resource_columns(flat: Flat) -> dict[str, pa.Array]:
 def _scope_columns(flat: Flat) -> dict[str, pa.Array]:
     rows = pa.array(flat.scope_of)
     scope = flat.scopes.field("scope")
-    maps = _owner_maps(scope).take(rows)
+    maps = _owner_maps(scope, flat.scope_of)
     dropped = scope.field("dropped_attributes_count")
     return {
         s.SCOPE_NAME: scope.field("name").take(rows),
@@ -225,5 +239,28 @@ def _scope_columns(flat: Flat) -> dict[str, pa.Array]:
     }
 
 
-def _owner_maps(owner: pa.StructArray) -> AttributeMaps:
-    return attribute_maps(owner.field("attributes"))
+def _owner_maps(owner: pa.StructArray, owner_of: Rows) -> AttributeMaps:
+    """Return an owner's attributes for each of its items.
+
+    Raises:
+        PayloadTooLarge: That would be more than ``_MOST_REPEATED_BYTES``.
+    """
+    maps = attribute_maps(owner.field("attributes"))
+    repeated = int(_map_bytes(maps.values)[owner_of].sum())
+    if repeated > _MOST_REPEATED_BYTES:
+        raise PayloadTooLarge(
+            f"attributes of resources or scopes, repeated for each item, are {repeated} bytes, "
+            f"more than {_MOST_REPEATED_BYTES}"
+        )
+    return maps.take(pa.array(owner_of))
+
+
+def _map_bytes(maps: pa.MapArray) -> NDArray[np.int64]:
+    """Return the bytes of each row's keys and values."""
+    sizes = sum(
+        pc.fill_null(pc.binary_length(part), 0).to_numpy(zero_copy_only=False).astype(np.int64)
+        for part in (maps.keys, maps.items)
+    )
+    ends = np.concatenate([[0], np.cumsum(sizes)])
+    found: NDArray[np.int64] = np.diff(ends[maps.offsets.to_numpy()])
+    return found

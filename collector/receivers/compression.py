@@ -10,6 +10,9 @@ from collector.model.errors import InvalidPayload, PayloadTooLarge
 _GZIP_ONLY: Final = 16 + zlib.MAX_WBITS
 # Unpacked at a time, so that a bomb is stopped within this much of the limit.
 _STEP_BYTES: Final = 256 * 1024
+# What packs into nothing costs time and counts for no limit; nobody needs it.
+_MOST_MEMBERS: Final = 1000
+_MOST_OVERHEAD_BYTES: Final = 256 * 1024
 
 
 class Body(Protocol):
@@ -67,6 +70,8 @@ class GzipBody:
         self._plain = PlainBody(most_bytes)
         self._most_bytes = most_bytes
         self._member = zlib.decompressobj(_GZIP_ONLY)
+        self._members = 1
+        self._packed_bytes = 0
 
     @property
     def size_bytes(self) -> int:
@@ -76,8 +81,14 @@ class GzipBody:
     def feed(self, chunk: bytes) -> None:
         """See ``Body``."""
         data = chunk
+        self._packed_bytes += len(chunk)
+        if self._packed_bytes > self._most_bytes + _MOST_OVERHEAD_BYTES:
+            raise too_large(self._most_bytes)
         while data:
             if self._member.eof:
+                self._members += 1
+                if self._members > _MOST_MEMBERS:
+                    raise InvalidPayload(f"the body has more than {_MOST_MEMBERS} gzip members")
                 self._member = zlib.decompressobj(_GZIP_ONLY)
             self._unpack(data)
             data = self._member.unused_data if self._member.eof else self._member.unconsumed_tail

@@ -172,6 +172,16 @@ _EXACT = {
             "'redaction': nothing unclean may go further"
         ),
     ),
+    "weights would be overwritten": (
+        (
+            "service: {pipelines: {traces: {processors: [redaction, tail_sampling, "
+            "probabilistic_sampler]}}}\n"
+        ),
+        (
+            "c.yaml:1:71: service.pipelines.traces.processors[2]: must come before "
+            "'tail_sampling', whose weights it would overwrite"
+        ),
+    ),
     "no processors": (
         "service: {pipelines: {traces: {processors: []}}}\n",
         (

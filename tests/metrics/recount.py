@@ -54,7 +54,7 @@ class Recount:
             "SPAN_KIND_" + row[schema.KIND],
             "STATUS_CODE_" + row[schema.STATUS_CODE],
         )
-        seconds = max(row[schema.DURATION_NS] or 0, 0) / 1e9
+        seconds = min(max(row[schema.DURATION_NS] or 0, 0) / 1e9, 1e9)
         self.calls.labels(*labels).inc()
         self.duration.labels(*labels).observe(seconds)
         names = [row[f"gen_ai_{part}"] for part in _PARTS]
@@ -67,7 +67,7 @@ class Recount:
             for direction in ("input", "output"):
                 tokens = row[f"{direction}_tokens"]
                 if tokens is not None:
-                    self.tokens.labels(*labels, direction).observe(max(tokens, 0))
+                    self.tokens.labels(*labels, direction).observe(min(max(tokens, 0), 1e9))
         if row[schema.COST_USD] is not None:
             self.cost.labels(*labels).inc(float(row[schema.COST_USD]))
         elif row[schema.COST_STATUS] is not None:
@@ -77,7 +77,7 @@ class Recount:
             self.ends.labels(*labels, plain).inc()
         first_chunk = row["time_to_first_token_s"]
         if first_chunk is not None and math.isfinite(first_chunk):
-            self.first_chunk.labels(*labels).observe(max(first_chunk, 0))
+            self.first_chunk.labels(*labels).observe(min(max(first_chunk, 0), 1e9))
 
     def samples(self) -> dict[tuple[str, tuple[Any, ...]], float]:
         """Return every sample but creation times: (name, sorted labels) to value."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import math
 import threading
 import tracemalloc
 from decimal import Decimal
@@ -263,3 +264,24 @@ def test_buckets_that_cannot_be_a_histogram_are_refused(buckets: tuple[float, ..
     """No bounds, repeated or unordered ones are a ConfigError that names the setting."""
     with pytest.raises(ConfigError, match="histogram_buckets"):
         GoldenSignals(PrometheusSettings(histogram_buckets=buckets))
+
+
+def test_what_nobody_can_have_used_does_not_spoil_a_sum() -> None:
+    """Scenario: times to the first chunk of 1e308 s, costs of more than a counter holds.
+
+    Guarantees: sums stay finite, counters never go back.
+    """
+    signals = GoldenSignals(PrometheusSettings())
+    span = {
+        **LLM,
+        "time_to_first_token_s": 1e308,
+        schema.COST_USD: Decimal(9000000),
+        schema.COST_STATUS: "priced",
+    }
+    costs = []
+    for _ in range(4):
+        signals.observe(batch_of([span] * 400))
+        assert all(map(math.isfinite, samples(signals.render(openmetrics=False)).values()))
+        costs.append(value(signals, "clearspan_gen_ai_cost_usd_total"))
+    assert costs == sorted(costs)
+    assert costs[0] == pytest.approx(400 * 9e6)

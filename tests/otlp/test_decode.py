@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import pytest
+from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 from opentelemetry.proto.common.v1.common_pb2 import AnyValue, ArrayValue, KeyValue
 from opentelemetry.proto.trace.v1.trace_pb2 import Span
 
 from collector.model.batch import SpanBatch
-from collector.model.errors import InvalidPayload
+from collector.model.errors import InvalidPayload, PayloadTooLarge
 from collector.otlp.decode import Decoder
 from collector.otlp.promotion import Promoter
 from collector.otlp.values import UNREADABLE
@@ -79,7 +80,16 @@ def test_an_all_zero_parent_means_root() -> None:
     assert row["is_root"]
 
 
-@pytest.mark.parametrize("junk", [b"\xff\xff\xff", b"\x0a\x05abc", b"\x0a\x03\xff\xff\xff"])
+@pytest.mark.parametrize(
+    "junk",
+    [
+        b"\xff\xff\xff",
+        b"\x0a\x05abc",
+        b"\x0a\x03\xff\xff\xff",
+        b"\x0a" + b"\xff" * 9 + b"\x01",  # a length of -1
+        b"\x0a\x0b\x12" + b"\xff" * 9 + b"\x01",
+    ],
+)
 def test_a_malformed_request_leaves_its_neighbours_alone(junk: bytes) -> None:
     """Scenario: junk between two good requests. Guarantees: it alone is refused, no bytes told."""
     decoded = DECODER.decode([small_request(plain_span(1)), junk, small_request(plain_span(2))])
@@ -87,6 +97,22 @@ def test_a_malformed_request_leaves_its_neighbours_alone(junk: bytes) -> None:
     assert isinstance(decoded.errors[1], InvalidPayload)
     assert decoded.received.tolist() == [1, 0, 1]
     assert len(decoded.batch) == 2
+
+
+def test_a_small_request_cannot_ask_for_much_memory() -> None:
+    """Scenario: 1,000 spans of a resource with a quarter of a MiB, which each row has beside it.
+
+    Guarantees: refused before it is made; ten spans of it are taken.
+    """
+    request = ExportTraceServiceRequest()
+    resource_spans = request.resource_spans.add()
+    resource_spans.resource.attributes.append(attribute("big", string_value="x" * 2**18))
+    spans = resource_spans.scope_spans.add().spans
+    spans.extend(plain_span(number) for number in range(1, 11))
+    assert len(DECODER.decode([request.SerializeToString()]).batch) == 10
+    spans.extend(plain_span(number) for number in range(11, 1001))
+    with pytest.raises(PayloadTooLarge, match="repeated for each item"):
+        DECODER.decode([request.SerializeToString()])
 
 
 def test_invalid_utf8_is_kept_with_replacement_characters() -> None:

@@ -8,7 +8,7 @@ import pytest
 
 from collector.intake import IntakeQueue, Room
 from collector.model.contracts import Outcome
-from collector.model.errors import Overloaded, ShuttingDown, StorageUnavailable
+from collector.model.errors import Overloaded, PayloadTooLarge, ShuttingDown, StorageUnavailable
 from config.settings import BatchingSettings
 
 
@@ -44,6 +44,12 @@ def test_bytes_in_flight_are_bounded_until_answered() -> None:
     assert request.future.result(0) == Outcome()
     intake.put(b"y", "grpc")
     assert intake.in_flight_bytes == 1
+
+
+def test_what_never_fits_is_not_asked_to_come_back() -> None:
+    """Scenario: a request larger than all that may be in flight. Guarantees: refused for good."""
+    with pytest.raises(PayloadTooLarge, match="max_in_flight_bytes, 10 bytes"):
+        queue(10).put(b"x" * 11, "grpc")
 
 
 def test_an_error_reaches_its_own_caller_and_a_gone_caller_is_passed_over() -> None:

@@ -106,3 +106,18 @@ def test_damage_is_found_or_harmless(position: int, value: int) -> None:
         except (InvalidPayload, PayloadTooLarge):
             continue
         assert unpacked == content
+
+
+def test_what_unpacks_to_nothing_is_bounded_as_well() -> None:
+    """Scenario: empty gzip members without end, and one member of empty blocks without end.
+
+    Guarantees: both are refused, though no byte comes out of them.
+    """
+    body = GzipBody(MIB)
+    with pytest.raises(InvalidPayload, match="more than 1000 gzip members"):
+        body.feed(gzip.compress(b"") * 5000)
+    empty_blocks = gzip.compress(b"")[:10] + b"\0\0\0\xff\xff" * 500_000
+    with pytest.raises(PayloadTooLarge):
+        unpack(
+            [empty_blocks[at : at + MIB // 4] for at in range(0, len(empty_blocks), MIB // 4)], MIB
+        )

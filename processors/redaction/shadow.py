@@ -33,7 +33,8 @@ def _of(character: str) -> str:
     if code < 0x80:  # noqa: PLR2004 - ASCII
         return character
     if regex.match(r"\d", character):
-        return str(unicodedata.decimal(character))
+        # `regex` knows digits of later Unicode than this Python: any digit is of the same classes
+        return str(unicodedata.decimal(character, 0))
     if regex.match("[A-Za-z]", character, regex.IGNORECASE):
         # the Kelvin sign, long s and the Turkish i (dotless i matches I, not i)
         return next(

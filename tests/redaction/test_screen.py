@@ -301,6 +301,17 @@ def test_every_other_reading_is_read(pieces: list[str]) -> None:
     assert bool(views.readings(text)) == (views.decode(text) != text)
 
 
+def test_digits_that_python_does_not_know_are_digits(redactor: Redactor) -> None:
+    """Scenario: a digit of Unicode 15, whose value Python 3.11 does not know. Guarantees: redacted
+    like any other text, found by a class that names it.
+    """  # noqa: D205 - the scenario needs two lines
+    digit = "\U00011f50"
+    assert redactor.redact_text(f"v{digit} to a@corp.com").text == f"v{digit} to <EMAIL_ADDRESS>"
+    own = {"name": "d", "entity": "ODD", "regex": f"x[{digit}]y"}
+    odd = Redactor(RedactionSettings(hmac_key="k" * 32, rules=[own]))  # type: ignore[list-item]
+    assert odd.redact_text(f"x{digit}y").text == "<ODD>"
+
+
 def test_written_out_numbers_are_looked_for_beside_any_letter(redactor: Redactor) -> None:
     """Scenario: a number with an exponent and no digit before it. Guarantees: screened alike."""
     for text in ("call 4.e9", "é call 4.e9"):

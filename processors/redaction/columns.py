@@ -310,6 +310,8 @@ def _mark_binary(special: dict[KeyClass, NDArray[np.int64]], binary: NDArray[np.
         left = np.setdiff1d(left, both)
         if len(both) and key_class.kind is KeyKind.SCAN:
             special[key_class] = np.setdiff1d(positions, both)
-            special[KeyClass(context=key_class.context, binary=True)] = both
+            as_bytes = KeyClass(context=key_class.context, binary=True)
+            special[as_bytes] = np.union1d(special.get(as_bytes, both), both)
     if len(left):
-        special[KeyClass(binary=True)] = left
+        as_bytes = KeyClass(binary=True)
+        special[as_bytes] = np.union1d(special.get(as_bytes, left), left)

@@ -144,6 +144,19 @@ def test_every_type_of_value(processor: RedactionProcessor) -> None:
     }  # fmt: skip
 
 
+@pytest.mark.parametrize("before", [False, True])
+def test_bytes_of_one_class_leave_those_of_another_alone(*, before: bool) -> None:
+    """Scenario: bytes under a key with a sanitizer and under a plain one. Guarantees: both read."""
+    processor, _ = made(
+        db_sanitizer={"sql": {"enabled": True, "attributes": ["db.statement"]}},
+        url_sanitizer={"enabled": True, "attributes": ["url.full"]},
+    )
+    raw = base64.b64encode(b"\x00\xff" + MAIL.encode() + b"\xfe").decode()
+    values = [("db.statement", raw, "bytes"), ("url.full", raw, "bytes"), ("blob", raw, "bytes")]
+    got = attributes_of(processor.process(batch_of(values[::-1] if before else values, 1)))
+    assert {value for _, value in got} == {"<EMAIL_ADDRESS>"}
+
+
 def test_bytes_in_events_follow_their_own_event(processor: RedactionProcessor) -> None:
     """Scenario: the same key is bytes in one event, text in another. Guarantees: each as it is."""
     # no UTF-8, so that only who knows that these are bytes finds anything

@@ -363,6 +363,7 @@ class Redactor:
         parts = [
             _RULES_VERSION,
             [(rule.pattern.name, rule.pattern.regex) for rule in self._detectors.rules],
+            (settings.rules, settings.recognizers, settings.phone_recognizer),
             sorted(settings.entities),
             settings.score_threshold,
             sorted((entity, repr(one)) for entity, one in settings.operators.items()),

@@ -58,6 +58,19 @@ def test_a_rule_of_the_users() -> None:
     assert with_flags.redact_text("EMP-123456").text == "<EMPLOYEE_ID>"
 
 
+def test_the_version_tells_every_part_of_a_rule() -> None:
+    """Scenario: one part of one rule is changed. Guarantees: stored rows are redacted anew."""
+    own = {"regex": r"EMP-\d{6}"}
+    options: list[dict[str, Any]] = [
+        {"rules": rule(**own, **part)}
+        for part in ({}, {"validator": "luhn"}, {"keywords": ("badge",)}, {"score": 0.1})
+    ]
+    options += [{"rules": rule(**own | {"entity": "STAFF"})}, {"phone_recognizer": "presidio"}, {}]
+    sys.modules.setdefault("users_recognizers", sys.modules[__name__])
+    options.append({"recognizers": ("users_recognizers:Shouting",)})
+    assert len({made(screened=False, **one).version for one in options}) == len(options)
+
+
 def test_a_rule_with_keywords() -> None:
     """Scenario: bare digits. Guarantees: cut only beside a keyword or under a key that has one."""
     redactor = made(rules=rule(regex=r"\b\d{6}\b", keywords=("badge", "Staff")))

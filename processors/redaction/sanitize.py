@@ -68,10 +68,10 @@ def mongo(text: str) -> str:
     """Return a JSON query with ``"?"`` for every value; text that is no JSON becomes ``?``."""
     try:
         parsed = json_text.parse(text)
+        without = _without_values(parsed)
+        return text if without == parsed else json_text.dump(without)
     except (ValueError, RecursionError):
         return "?"
-    without = _without_values(parsed)
-    return text if without == parsed else json_text.dump(without)
 
 
 def span_name(text: str, *, urls: bool, statements: bool) -> str:

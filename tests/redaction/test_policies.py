@@ -303,6 +303,7 @@ def test_sanitizers_of_attributes_and_span_names() -> None:
         (sanitize.mongo, '{"find": "users", "filter": {"a": [1, null]}}',
          '{"find": "?", "filter": {"a": ["?", "?"]}}'),
         (sanitize.mongo, "no json", "?"),
+        (sanitize.mongo, "[" * 600 + "]" * 600, "?"),
     ],
 )  # fmt: skip
 def test_sanitizers(sanitizer: Callable[[str], str], text: str, expected: str | None) -> None:

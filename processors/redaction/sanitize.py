@@ -23,7 +23,7 @@ _STATEMENT: Final = re.compile(
     re.IGNORECASE,
 )
 _SQL_LITERAL: Final = re.compile(
-    r"(?P<name>\"[^\"]*\"|`[^`]*`|\[[A-Za-z_][^\]]*\])"
+    r"(?P<name>\"[^\"]*\"|`[^`]*`|\[[A-Za-z_][^\]]{0,128}\])"
     r"|(?P<comment>--[^\n]*|/\*.*?(?:\*/|\Z))"
     r"|\$(?P<tag>\w*)\$.*?(?:\$(?P=tag)\$|\Z)"
     r"|(?:(?<!\w)[EeNnBbXx])?'(?:[^'\\]|\\.|'')*(?:'|\\?\Z)"

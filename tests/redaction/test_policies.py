@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
@@ -311,6 +312,13 @@ def test_sanitizers(sanitizer: Callable[[str], str], text: str, expected: str | 
     once = sanitizer(text)
     assert once == (text if expected is None else expected)
     assert sanitizer(once) == once
+
+
+def test_unclosed_brackets_cost_no_more_than_their_length() -> None:
+    """Scenario: 200 kB of openings. Guarantees: each is looked at as far as names may be long."""
+    began = time.process_time()
+    assert sanitize.sql("select " + "[a" * 100_000) == "select " + "[a" * 100_000
+    assert time.process_time() - began < 1  # many more if each looked through all that follows
 
 
 @settings(max_examples=300, deadline=None)

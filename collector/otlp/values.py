@@ -199,8 +199,9 @@ def _plain(value: AnyValue) -> Any:
 
 def _typed(value: AnyValue) -> dict[str, Any]:
     """Return the OTLP/JSON form, in which every value says its type."""
-    kind = value.WhichOneof("value")
-    return {} if kind is None else _TYPED[kind](getattr(value, kind))
+    kind = value.WhichOneof("value") or ""
+    written = _TYPED.get(kind)  # a kind without a form, as string_value_strindex, says nothing
+    return {} if written is None else written(getattr(value, kind))
 
 
 def _typed_pair(pair: Any) -> dict[str, Any]:

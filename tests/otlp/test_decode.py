@@ -153,6 +153,13 @@ def _field(number: int, payload: bytes) -> bytes:
     return bytes([number << 3 | 2]) + length + bytes([size]) + payload
 
 
+def test_a_kind_without_a_form_costs_only_itself() -> None:
+    """Scenario: an index of another signal's table in a list. Guarantees: the list is kept."""
+    values = ArrayValue(values=[AnyValue(string_value_strindex=3), AnyValue(int_value=7)])
+    [row] = rows(small_request(plain_span(attributes=[attribute("a", array_value=values)])))
+    assert dict(row["attributes"]) == {"a": '{"arrayValue": {"values": [{}, {"intValue": "7"}]}}'}
+
+
 def test_times_beyond_63_bits_and_end_before_start_do_not_hurt() -> None:
     """Scenario: absurd clocks. Guarantees: rows exist and durations are the plain difference."""
     span = plain_span(start_time_unix_nano=2**63, end_time_unix_nano=2**63 - 5)

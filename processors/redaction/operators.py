@@ -44,8 +44,9 @@ class Operators:
     A token is the first 64 bits of HMAC-SHA256 over key id, namespace and canonical value, so equal
     values (whatever their spelling) give equal tokens under one key and none under another. It
     begins with four digits of the key's id. Only tokens of known keys are taken for tokens: else
-    sixteen digits in angle brackets could pass as one. A hash function without a key gives its
-    name and the whole digest of the canonical value, as others compute it.
+    sixteen digits in angle brackets could pass as one. No length has nine digits, as a social
+    security number has. A hash function without a key gives its name and the whole digest of the
+    canonical value, as others compute it.
     """
 
     def __init__(self, settings: RedactionSettings, entities: Iterable[str]) -> None:
@@ -66,9 +67,11 @@ class Operators:
         by_key = "|".join(sorted(one[:_KEY_ID_HEX] for one in ids))
         token = rf"(?:{by_key})-[0-9a-f]{{{_TOKEN_HEX}}}"
         if self._function in _UNKEYED:
-            token += rf"|{self._function}-[0-9a-f]{{{_UNKEYED[self._function]}}}"
+            # all of a digest in decimal digits is one in millions, and what a sender would forge
+            digits = _UNKEYED[self._function]
+            token += rf"|{self._function}-(?![0-9]{{{digits}}}>)[0-9a-f]{{{digits}}}"
         self.token: Final = re.compile(
-            rf"<(?:(?:{names})(?::(?:{token}|too_deep))?|{CONTENT}:[0-9]{{1,9}})>",
+            rf"<(?:(?:{names})(?::(?:{token}|too_deep))?|{CONTENT}:[0-9]{{1,8}})>",
         )
 
     def keeps(self, entity: str) -> bool:

@@ -152,6 +152,9 @@ def test_digits_in_angle_brackets_are_no_token(redactor: Redactor) -> None:
     """Scenario: a sender writes what looks like a token. Guarantees: the number in it is cut."""
     assert CARD not in redactor.redact_text(f"<CREDIT_CARD:{CARD}>").text
     assert CARD not in redactor.redact_text(f"<IDENTITY:{CARD}>", "user.id").text
+    assert "219099998" not in redactor.redact_text("<CONTENT:219099998>", "customer_ssn").text
+    digest = f"<CREDIT_CARD:md5-{CARD}{CARD}>"
+    assert CARD not in made({}, hash_function="md5").redact_text(digest, "user.id").text
 
 
 def test_without_a_key_tokens_join_in_one_process_only() -> None:

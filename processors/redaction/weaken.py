@@ -13,7 +13,7 @@ from typing import Final
 
 from processors.redaction.shadow import shadow_of
 
-_QUANTIFIER: Final = re.compile(r"[*+?]|\{\d*,?\d*\}")
+_QUANTIFIER: Final = re.compile(r"[*+?]|\{\d+(?:,\d*)?\}|\{,\d+\}")
 _CLASS: Final = re.compile(r"\[\^?\]?(?:\\.|\[:\w+:\]|[^\]\\])*\]")
 _LOOK: Final = re.compile(r"\(\?<?[!=]")
 _ONE_CLASS: Final = re.compile(r"\[[^\^](?:\\.|[^\]\\])*\]|\\[wds]")
@@ -40,9 +40,15 @@ def weaken(pattern: str, *, shadow: bool) -> str:
     out: list[str] = []
     position = 0
     while position < len(pattern):
+        if out and not out[-1] and _repeats(pattern, position):
+            raise UnscreenableError  # it would repeat what stands before what was dropped
         piece, position = _next(pattern, position, shadow=shadow)
         out.append(piece)
     return "".join(out)
+
+
+def _repeats(pattern: str, position: int) -> bool:
+    return _QUANTIFIER.match(pattern, position) is not None
 
 
 def _next(  # noqa: PLR0911 - one return a construct
@@ -60,6 +66,8 @@ def _next(  # noqa: PLR0911 - one return a construct
         return (re.escape(shadow_of(character)) if shadow else "."), position + 1
     if _LOOK.match(pattern, position):
         end = _closing(pattern, position)
+        if _repeats(pattern, end):
+            raise UnscreenableError
         return _look(pattern, position, end, shadow=shadow), end
     if pattern.startswith("(?", position) and not _PLAIN_GROUP.match(pattern, position):
         return _group(pattern, position)
@@ -68,7 +76,9 @@ def _next(  # noqa: PLR0911 - one return a construct
         end = quantifier.end()
         follow = pattern[end : end + 1]
         # possessive becomes greedy; lazy makes no difference to whether there is a match
-        return quantifier[0], end + (follow in {"+", "?"})
+        return quantifier[0].replace("{,", "{0,"), end + (follow in {"+", "?"})
+    if character == "{":
+        raise UnscreenableError  # errors that may be in a match, or what engines read differently
     return character, position + 1
 
 

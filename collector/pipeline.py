@@ -21,7 +21,7 @@ import structlog
 from collector.model import telemetry as t
 from collector.model.batch import BatchT, keep_all
 from collector.model.contracts import SAMPLER_FAILED, Outcome, Sampled
-from collector.model.errors import ClearspanError, RetryableError
+from collector.model.errors import ClearspanError, ShuttingDown, StorageUnavailable
 from collector.model.schema import BATCH_SEQ
 from collector.model.signals import TRACES
 
@@ -162,15 +162,16 @@ class Pipeline(Generic[BatchT]):
             with self._timed("decode"):
                 decoded = self._parts.decoder.decode([request.payload for request in requests])
             batch = self._make_durable(decoded.batch)
-        except RetryableError as error:
+        except (StorageUnavailable, ShuttingDown) as error:
             self._refuse(requests, decoded, error)
         except Exception as error:  # noqa: BLE001 - the worker's edge: counted, told, survived
             if len(requests) > 1:  # find the one that cannot be processed; spare its neighbours
                 for request in requests:
                     self._work([request])
                 return
-            _log.error("request could not be processed", error=type(error).__name__)
             told = error if isinstance(error, ClearspanError) else ClearspanError("internal error")
+            if told is not error:
+                _log.error("request could not be processed", error=type(error).__name__)
             self._refuse(requests, decoded, told)
         else:
             self._in_work = len(batch)

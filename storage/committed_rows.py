@@ -15,7 +15,8 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from collector.model import schema as s
-from storage.files import checksum, means_damage
+from storage.compaction import DamagedInputError, blame
+from storage.files import checksum
 from storage.lake_tables import IDENTITY, LOGS, SPAN_EVENTS, SPANS, TABLES, TABLES_OF
 from storage.parquet import UNREADABLE
 
@@ -57,8 +58,9 @@ class CommittedRows:
             try:
                 table = _read(directory, entry)
             except UNREADABLE as error:
-                if not means_damage(error):
-                    raise
+                problem = blame(error, directory / entry.path, entry)
+                if not isinstance(problem, DamagedInputError):
+                    raise problem from error
                 set_aside(entry)
                 continue
             later = table.filter(pc.field(s.BATCH_SEQ) > settled_through)

@@ -195,10 +195,14 @@ def pieces_of(
     except UNREADABLE as error:
         if encoded and isinstance(error, pa.ArrowNotImplementedError):
             raise
-        raise _blame(error, path, entry) from error
+        raise blame(error, path, entry) from error
 
 
-def _blame(error: Exception, path: Path, entry: FileEntry) -> Exception:
+def blame(error: Exception, path: Path, entry: FileEntry) -> Exception:
+    """Return what to raise for a lake file that cannot be read: damage, or the want of something.
+
+    ``error`` is one of ``UNREADABLE``; what means no damage is an OSError.
+    """
     # a wrong byte can ask for more memory than there is, but so can a sound file on a full machine
     if isinstance(error, MemoryError) and entry.crc32 == checksum(path):
         return OSError(errno.ENOMEM, os.strerror(errno.ENOMEM))

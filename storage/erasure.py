@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import glob
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 import duckdb
@@ -23,7 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from storage.layout import Layout
-    from storage.live_erasure import LiveData
+    from storage.live_data import LiveData
     from storage.rewrite import StoredData
 
 _ROWS_AT_A_TIME: Final = 16384
@@ -114,9 +113,9 @@ def _found(
             yield _select(connection, table, _columns(table, layout), "journalled", condition)
     for table, files in stored.files_by_table().items():
         if files:
-            # first, so that every column is there though no file of today has been written yet
-            first = filter(Path.exists, [stored.empty_file(table)])
-            listed = ", ".join(quote(glob.escape(str(file))) for file in (*first, *files))
+            # every column is there then, though no file of today has been written yet
+            empty = [stored.empty_file(table)] if stored.empty_file(table).exists() else []
+            listed = ", ".join(quote(glob.escape(str(file))) for file in empty + files)
             source = f"read_parquet([{listed}], hive_partitioning=false, union_by_name=true)"
             yield _select(connection, table, _columns(table, layout), source, condition)
 

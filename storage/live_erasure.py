@@ -8,8 +8,6 @@ interrupted is done at the next start.
 
 from __future__ import annotations
 
-import contextlib
-import fcntl
 import json
 import secrets
 import threading
@@ -22,7 +20,7 @@ import structlog
 
 from collector.model import schema as s
 from collector.model.errors import ClearspanError
-from storage.data_directory import JOURNAL, LAKE
+from storage.data_directory import LAKE
 from storage.erased import KEY_SCHEMA, RECORD_SCHEMA, Erased
 from storage.files import (
     cause,
@@ -32,11 +30,9 @@ from storage.files import (
     replace_file,
     sync_directory,
 )
-from storage.journal_frame import FrameError, decode
 from storage.journal_segment import Segment, scan
-from storage.lake_tables import IDENTITY, LOGS, SPAN_EVENTS, SPANS, align, rows_of
-from storage.manifest_check import read_manifests
-from storage.manifest_text import empty_path
+from storage.lake_tables import IDENTITY, LOGS, SPAN_EVENTS, SPANS, align
+from storage.live_data import batches_of
 from storage.repeating import Repeating
 from storage.rewrite import rewrite_segment
 
@@ -44,11 +40,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
     from pathlib import Path
 
-    from collector.model.batch import Batch
     from storage.journal import Journal
     from storage.lake import Lake
-    from storage.layout import Layout
-    from storage.manifest_text import FileEntry, ManifestState
+    from storage.manifest_text import FileEntry
     from storage.rewrite import LakeFiles
 
 _log = structlog.get_logger()
@@ -62,7 +56,7 @@ _COLUMNS: Final = {
     LOGS: (s.TRACE_ID, s.SPAN_ID, s.BATCH_SEQ, IDENTITY[LOGS]),
 }
 _REQUEST: Final = pa.schema([*KEY_SCHEMA, *RECORD_SCHEMA])
-_UNLINKED: Final = pa.schema([KEY_SCHEMA.field(s.TRACE_ID)])
+_TRACES: Final = pa.schema([KEY_SCHEMA.field(s.TRACE_ID)])
 _NO_REQUEST: Final = (OSError, pa.ArrowException, KeyError, ValueError)
 
 
@@ -83,98 +77,41 @@ class Answer:
     problems: list[str] = field(default_factory=list)
 
 
-class LiveData:
-    """What is stored of a signal while a sidecar goes on writing, to find rows in; not locked."""
+def ask(path: Path, erased: Erased, *, no_grace: bool) -> Path:
+    """Leave a request for a data directory's sidecar; return where its answer will be.
 
-    def __init__(self, path: Path) -> None:
-        """Take a data directory."""
-        self._path = path
-        self._lake = path / LAKE
-
-    def journalled(self) -> Iterator[dict[str, pa.Table]]:
-        """Yield what the journal holds, a batch as the lake would have it.
-
-        To be asked before ``files_by_table``: what the journal drops meanwhile is in newer files.
-        """
-        for path in list_directory(self._path / JOURNAL):
-            segment = Segment.named(path)
-            try:
-                data = path.read_bytes() if segment else b""
-            except FileNotFoundError:
-                continue
-            if segment is None:
-                continue
-            scan(segment, data, None)
-            for batch in _batches(segment, data, ""):
-                yield rows_of(batch.table)
-
-    def files_by_table(self) -> dict[str, list[Path]]:
-        """Return the lake's files as of now; raises ``ClearspanError`` without a manifest."""
-        state = self._state()
-        return {
-            table: [self._lake / one.path for one in state.files.values() if one.table == table]
-            for table in state.tables
-        }
-
-    @property
-    def layout(self) -> Layout:
-        """The promoted columns of files that are written now."""
-        return self._state().layout
-
-    def _state(self) -> ManifestState:
-        state = read_manifests(self._lake).state
-        if state is None:
-            raise ClearspanError(f"there is no readable manifest in {self._lake}")
-        return state
-
-    def empty_file(self, table: str) -> Path:
-        """Return a table's file without rows, with all columns of today."""
-        return self._lake / empty_path(table)
-
-    def relative(self, file: Path) -> str:
-        """Return a file's path as the manifest has it."""
-        return file.relative_to(self._lake).as_posix()
-
-    def ask(self, erased: Erased, *, no_grace: bool) -> Path:
-        """Leave a request for the sidecar; return where its answer will be. Raises OSError.
-
-        Traces that are only to be unlinked are named like those that were found.
-        """
-        directory = self._path / _DIRECTORY
-        make_directories(directory)
-        options = {_WHOLE: b"1" if erased.is_whole else b"", _NO_GRACE: b"1" if no_grace else b""}
-        unlinked = pa.table({s.TRACE_ID: erased.unlinked if erased.is_whole else []}, _UNLINKED)
-        table = pa.concat_tables(
-            [erased.keys, unlinked, erased.records], promote_options="default"
-        ).replace_schema_metadata(options)
-        sink = pa.BufferOutputStream()
-        with pa.ipc.new_file(sink, table.schema) as writer:
-            writer.write_table(table)
-        request = directory / f"{secrets.token_hex(8)}.arrow"
-        replace_file(request, sink.getvalue().to_pybytes())
-        sync_directory(directory)
-        return request.with_suffix(".json")
-
-    @property
-    def is_served(self) -> bool:
-        """Tell whether a process holds the directory, in whatever container it may be."""
-        with (self._path / "LOCK").open("rb") as file:
-            try:
-                fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
-            except BlockingIOError:
-                return True
-        return False
+    Traces that are only to be unlinked are named like those that were found. Raises OSError.
+    """
+    directory = path / _DIRECTORY
+    make_directories(directory)
+    options = {_WHOLE: b"1" if erased.is_whole else b"", _NO_GRACE: b"1" if no_grace else b""}
+    keys = pa.table({s.TRACE_ID: erased.unlinked}, _TRACES) if erased.is_whole else erased.keys
+    table = pa.concat_tables([keys, erased.records], promote_options="default")
+    sink = pa.BufferOutputStream()
+    with pa.ipc.new_file(sink, table.schema.with_metadata(options)) as writer:
+        writer.write_table(table.replace_schema_metadata(options))
+    request = directory / f"{secrets.token_hex(8)}.arrow"
+    replace_file(request, sink.getvalue().to_pybytes())
+    sync_directory(directory)
+    return request.with_suffix(".json")
 
 
 def take_requests(path: Path) -> Iterator[Erased]:
     """Yield what a sidecar that is gone was still asked to erase; forget each once it is done.
 
-    For whoever holds the lock on the data directory. A request that cannot be read goes as well.
+    For whoever holds the lock on the data directory. One that cannot be read is left to the next
+    sidecar, which answers it.
     """
-    requests = [one for one in list_directory(path / _DIRECTORY) if one.suffix != ".json"]
-    for request in requests:
-        with contextlib.suppress(*_NO_REQUEST):
-            yield _read(request)[0]
+    left = list_directory(path / _DIRECTORY)
+    remove_quietly([one for one in left if one.suffix == ".tmp"])
+    for request in left:
+        if request.suffix != ".arrow":
+            continue
+        try:
+            erased, _ = _read(request)
+        except _NO_REQUEST:
+            continue
+        yield erased
         remove_quietly([request])
 
 
@@ -317,7 +254,7 @@ def _erase_from_segment(
         segment.path, segment.ordinal, segment.first_seq, segment.magic, schema=segment.schema
     )
     scan(found, data, before_seq)
-    batches = list(_batches(found, data, store.lake.source_id))
+    batches = list(batches_of(found, data, store.lake.source_id))
     if not any(erased.touches(batch.table) for batch in batches):
         return 0
     numbered = zip((frame.seq for frame in found.frames), batches, strict=True)
@@ -342,16 +279,6 @@ def _read(request: Path) -> tuple[Erased, bool]:
         records=rows.filter(pc.invert(is_span)).select(RECORD_SCHEMA.names),
     )
     return erased, bool(options[_NO_GRACE])
-
-
-def _batches(segment: Segment, data: bytes, source_id: str) -> Iterator[Batch]:
-    view = memoryview(data)
-    for frame in segment.frames:
-        part = view[frame.offset : frame.offset + frame.size_bytes]
-        try:
-            yield decode(part, frame, segment.schema, source_id)
-        except FrameError as error:
-            raise ClearspanError(f"{segment.path} was written by another version") from error
 
 
 def _rewrite(files: LakeFiles, entry: FileEntry, erased: Erased, answer: Answer) -> None:

@@ -97,11 +97,11 @@ def open_manifest(
     orphans = {path: generation for path, generation in on_disk.items() if path not in files}
     never_committed = [path for path, gen in orphans.items() if found and gen > state.generation]
     remove_quietly([directory / path for path in never_committed])
-    # Not listed for want of them at an earlier start: what was erased since may be in them.
+    # Left out at an earlier start: what was erased since may be in them.
     returned = [path for path in state.missing if path in orphans and path not in never_committed]
     for path in returned:
         _set_returned_aside(directory, path, telemetry)
-    missing = {path for path in state.files if not (directory / path).exists()} - files.keys()
+    left_out = state.files.keys() - files.keys()
     columns = state.layout.columns if promoted is None else promoted
     layout = Layout.of_today(SPANS, columns)
     _write_empty_files(directory, layout, tables)
@@ -112,13 +112,14 @@ def open_manifest(
             files=files,
             layout=layout,
             tables=tables,
-            missing=tuple(sorted(missing.union(state.missing) - set(returned))),
+            missing=tuple(sorted(left_out.union(state.missing) - set(returned))),
         ),
         max([state.generation, *on_disk.values()]) + 1,
         environment,
     )
     is_durable = manifest.commit()
-    replaced = orphans.keys() - set(never_committed) - set(returned)
+    # what could not be moved aside is no replaced file either
+    replaced = orphans.keys() - left_out - set(never_committed) - set(returned)
     return Opened(manifest, tuple(replaced), is_durable, state.updated_s)
 
 
@@ -138,7 +139,7 @@ def set_file_aside(directory: Path, entry: FileEntry, telemetry: Telemetry) -> N
 
 
 def _set_returned_aside(directory: Path, path: str, telemetry: Telemetry) -> None:
-    """Move a file that was missing at an earlier start to ``quarantine/``, count and log it."""
+    """Move a file that was left out at an earlier start to ``quarantine/``, count and log it."""
     moved = set_aside(directory / path, directory / QUARANTINE)
     telemetry.add(t.LAKE_QUARANTINED)
     _log.error(

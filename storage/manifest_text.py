@@ -73,8 +73,9 @@ _FIELDS: Final = tuple(name for name in FileEntry.__dataclass_fields__ if name !
 class ManifestState:
     """What one generation of the manifest says; new files of ``spans`` are of its ``layout``.
 
-    ``tables`` are those of the lake's signal. ``missing`` are files that were listed and not there
-    at a start. ``updated_s`` is when this generation was written, seconds since 1970, if known.
+    ``tables`` are those of the lake's signal. ``missing`` are files that were left out at a
+    start, not there or damaged. ``updated_s`` is when this generation was written, seconds since
+    1970, if known.
     """
 
     generation: int

@@ -17,8 +17,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from collector.model import schema as s
-from storage.compaction import DamagedInputError
-from storage.files import means_damage
+from storage.compaction import blame
 from storage.parquet import UNREADABLE
 from storage.retention import newest_s
 
@@ -103,9 +102,7 @@ class ServiceRetention:
             with pq.ParquetFile(self._lake / entry.path, page_checksum_verification=True) as file:
                 column = file.read([s.SERVICE_NAME], use_threads=False).column(s.SERVICE_NAME)
         except UNREADABLE as error:
-            if means_damage(error):
-                raise DamagedInputError(entry) from error
-            raise
+            raise blame(error, self._lake / entry.path, entry) from error
         services = set(column.unique().to_pylist())
         named = services & self._ages.keys()
         return _Contents(frozenset(named), services != named)

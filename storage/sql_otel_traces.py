@@ -17,7 +17,8 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 _MOST_NANOS: Final = 2**63 - 2
-_LINK: Final = "_link"
+LINK: Final = "_link"
+"""What a link is called where each is looked at: no promoted column begins like this."""
 _NO_MAP: Final = "MAP {}::MAP(VARCHAR, VARCHAR)"
 
 
@@ -84,13 +85,13 @@ def _event_columns() -> dict[str, str]:
 
 def _link_columns() -> dict[str, str]:
     fields = {
-        "TraceId": _hex(f"{_LINK}.{s.TRACE_ID}"),
-        "SpanId": _hex(f"{_LINK}.{s.SPAN_ID}"),
-        "TraceState": _text(f"{_LINK}.{s.TRACE_STATE}"),
-        "Attributes": _map(f"{_LINK}.{s.ATTRIBUTES}"),
+        "TraceId": _hex(f"{LINK}.{s.TRACE_ID}"),
+        "SpanId": _hex(f"{LINK}.{s.SPAN_ID}"),
+        "TraceState": _text(f"{LINK}.{s.TRACE_STATE}"),
+        "Attributes": _map(f"{LINK}.{s.ATTRIBUTES}"),
     }
     return {
-        f"Links.{name}": f"coalesce([{value} FOR {_LINK} IN {s.LINKS}], [])"
+        f"Links.{name}": f"coalesce([{value} FOR {LINK} IN {s.LINKS}], [])"
         for name, value in fields.items()
     }
 

@@ -15,7 +15,7 @@ from collector.model import log_schema as ls
 from collector.model import schema as s
 from storage.lake_tables import LOGS, SPAN_EVENTS, SPAN_EVENTS_SCHEMA, SPANS, SPANS_SCHEMA
 from storage.sql_macros import scalar_macros
-from storage.sql_otel_traces import otel_traces
+from storage.sql_otel_traces import LINK, otel_traces
 
 if TYPE_CHECKING:
     from storage.sql_files import LakeFiles
@@ -34,7 +34,6 @@ _TYPES: Final = {
 }
 # A promoted column begins with a letter: it cannot be taken for these.
 _ID: Final = "_id"  # the parameter of the look-ups
-_LINK: Final = "_link"
 _IDS: Final = frozenset({s.TRACE_ID, s.SPAN_ID, s.PARENT_SPAN_ID})
 _IS_CALL: Final = (
     f"{s.GEN_AI_OPERATION_NAME} IS NULL"
@@ -108,12 +107,12 @@ def _column(name: str) -> str:
         return f"lower(hex({name})) AS {name}"
     if name == s.LINKS:
         fields = [
-            f"{field.name} := lower(hex({_LINK}.{field.name}))"
+            f"{field.name} := lower(hex({LINK}.{field.name}))"
             if field.name in _IDS
-            else f"{field.name} := {_LINK}.{field.name}"
+            else f"{field.name} := {LINK}.{field.name}"
             for field in s.LINK
         ]
-        return f"[struct_pack({', '.join(fields)}) FOR {_LINK} IN {name}] AS {name}"
+        return f"[struct_pack({', '.join(fields)}) FOR {LINK} IN {name}] AS {name}"
     return name
 
 

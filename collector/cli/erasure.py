@@ -24,7 +24,8 @@ from storage.data_directory import has_logs, log_data, quarantined_files
 from storage.erasure import Condition, affected, find
 from storage.files import cause
 from storage.lake_tables import LOGS, SPANS
-from storage.live_erasure import LiveData, read_answer, take_requests
+from storage.live_data import LiveData
+from storage.live_erasure import ask, read_answer, take_requests
 from storage.rewrite import stored_signals
 
 if TYPE_CHECKING:
@@ -151,8 +152,8 @@ def erase(  # noqa: PLR0913 - the verb's options
     condition = wanted.condition(settings.processors.redaction)
     path = Path(settings.exporters.lake.path)
     grace_s = 0.0 if no_grace else settings.exporters.lake.unlink_grace
-    live = LiveData(path)
-    being_written = [live, LiveData(log_data(path))] if has_logs(path) else [live]
+    signals = (path, log_data(path)) if has_logs(path) else (path,)
+    being_written = [LiveData(one) for one in signals]
     if not yes:
         erased = find(being_written, condition)
         return _foretell(erased, _affected(being_written, erased))
@@ -175,28 +176,24 @@ def erase(  # noqa: PLR0913 - the verb's options
         if delete_quarantined:
             raise StartupError(f"--delete-quarantined: {error}") from error
         erased = find(being_written, condition)
-        _ask(live, erased, error.pid, receipt, no_grace=no_grace)
+        _ask(path, erased, error.pid, receipt, no_grace=no_grace)
         receipt.still_found = len(find(being_written, condition))
     receipt.traces = len(erased.traces)
-    for data in (path, log_data(path)):
-        receipt.problems += [
-            f"{file} is quarantined: it may hold what was to be erased"
-            for file in quarantined_files(data)
-        ]
     _search(path, condition, erased, receipt)
     receipt.finished = _now()
     _show(receipt)
     return receipt.is_clean
 
 
-def _ask(live: LiveData, erased: Erased, pid: int, receipt: _Receipt, *, no_grace: bool) -> None:
+def _ask(path: Path, erased: Erased, pid: int, receipt: _Receipt, *, no_grace: bool) -> None:
     """Have the sidecar erase; raises ``ClearspanError`` when it ends before it answers."""
     try:
-        path = live.ask(erased, no_grace=no_grace)
+        answered = ask(path, erased, no_grace=no_grace)
     except OSError as error:
         raise StartupError(f"the sidecar cannot be asked: {cause(error)}") from error
+    live = LiveData(path)
     with progress(f"process {pid} erases, and waits for queries that read the old files"):
-        while (answer := read_answer(path)) is None:
+        while (answer := read_answer(answered)) is None:
             if not live.is_served:
                 raise StartupError(
                     f"process {pid} ended before it answered; its next start goes on with it, or "
@@ -263,11 +260,14 @@ def _search(directory: Path, condition: Condition, erased: Erased, receipt: _Rec
     receipt.searched_files, receipt.searched_bytes = found.files, found.bytes
     receipt.searched_for = min(len(needles), _MOST_NEEDLES)
     receipt.hits = [str(path.relative_to(directory)) for path in found.hits]
-    known = {*quarantined_files(directory), *quarantined_files(log_data(directory))}
+    quarantined = [*quarantined_files(directory), *quarantined_files(log_data(directory))]
+    receipt.problems += [
+        f"{path} is quarantined: it may hold what was to be erased" for path in quarantined
+    ]
     receipt.problems += [
         f"{path} is damaged: it could not be searched to its end"
         for path in found.damaged
-        if path not in known
+        if path not in quarantined
     ]
 
 

@@ -81,7 +81,6 @@ class CounterSeries:
         self.index = SeriesIndex(metric.labels, limit, clock)
         self._divisor = divisor
         self._values = np.zeros(_FIRST_ROWS, dtype=np.int64)
-        self._totals = np.zeros(_FIRST_ROWS)
         self._used = np.zeros(_FIRST_ROWS, dtype=bool)
 
     def add(self, groups: Groups, amounts: NDArray[np.int64] | int = 1) -> None:
@@ -89,12 +88,14 @@ class CounterSeries:
         rows = self.index.locate(groups)
         self._values = _grown(self._values, len(self.index.texts))
         self._used = _grown(self._used, len(self.index.texts))
-        self._totals = _grown(self._totals, len(self.index.texts))
-        np.add.at(self._values, rows, amounts)
-        # what senders claim may be more than fits: a counter stops there and never goes back
-        added = np.bincount(rows, np.broadcast_to(amounts, rows.shape), len(self._totals))
-        self._totals += added
-        self._values[self._totals > _MOST_COUNTED] = _MOST_COUNTED
+        if isinstance(amounts, int):
+            np.add.at(self._values, rows, amounts)
+        else:
+            # what senders claim may be more than fits: a counter stops there and never goes back
+            added = np.bincount(rows, amounts, len(self._values))
+            is_full = self._values + added >= _MOST_COUNTED
+            np.add.at(self._values, rows, amounts)
+            self._values[is_full] = _MOST_COUNTED
         self._used[rows] = True
 
     def snapshot(self) -> CounterSnapshot:

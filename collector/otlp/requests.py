@@ -105,7 +105,11 @@ class RequestDecoder(ABC, Generic[BatchT]):
         """Return one row an item."""
 
     def decode(self, payloads: Sequence[bytes]) -> Decoded[BatchT]:
-        """Decode requests that are worked on together; a bad one leaves the others untouched."""
+        """Decode requests that are worked on together; a bad one leaves the others untouched.
+
+        Raises:
+            PayloadTooLarge: Together they would take too much memory; each by itself may not.
+        """
         errors: dict[int, PermanentError] = {}
         good: list[int] = []
         for position, payload in enumerate(payloads):  # requests, not items

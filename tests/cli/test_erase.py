@@ -16,7 +16,8 @@ from collector.cli.erasure import Wanted, erase
 from collector.model import schema as s
 from collector.model.errors import ConfigError, QueryError, StartupError
 from storage.erasure import Condition, find
-from storage.live_erasure import LiveData
+from storage.live_data import LiveData
+from storage.live_erasure import ask
 from storage.sql import run_query
 from tests.storage.batches import BASE_US, make_batch
 from tests.storage.damage import DAMAGE, first_file, snapshot
@@ -155,16 +156,19 @@ def test_a_batch_of_which_nothing_stays(tmp_path: Path, *, flushed: bool) -> Non
 def test_what_a_dead_sidecar_was_asked_is_done(tmp_path: Path) -> None:
     """Scenario: a sidecar died before it did a request; another trace is erased.
 
-    Guarantees: both are gone, and the request with the ids.
+    Guarantees: both are gone, and the request with the ids. What cannot be read is left to the
+    next sidecar, which says so.
     """
     data = tmp_path / "data"
     stored(data, spans("a", "b", "c"))
-    live = LiveData(data)
     condition = Condition(trace_ids=(trace(1),), whole_traces=True)
-    live.ask(find([live], condition), no_grace=True)
+    ask(data, find([LiveData(data)], condition), no_grace=True)
+    unreadable = data / "erase" / "unreadable.arrow"
+    unreadable.write_bytes(b"of another version")
+    (data / "erase" / "half.arrow.tmp").write_bytes(b"a crash")
     assert run(data, trace_ids=(trace(2).hex(),))
     assert left(data) == [3]
-    assert list((data / "erase").iterdir()) == []
+    assert list((data / "erase").iterdir()) == [unreadable]
 
 
 def test_what_is_quarantined_is_not_passed_over(

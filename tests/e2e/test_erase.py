@@ -10,7 +10,8 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTrace
 
 from storage.erasure import Condition
 from storage.erasure import find as find_spans
-from storage.live_erasure import LiveData
+from storage.live_data import LiveData
+from storage.live_erasure import ask
 from tests.e2e.leak_search import find
 from tests.e2e.otlp_client import NUMBERED_SQL, GrpcClient, Load
 
@@ -199,9 +200,9 @@ def test_a_user_is_erased_while_the_sidecar_works(sidecar: Callable[..., Sidecar
     verdict = load.ledger.compare(running.query(NUMBERED_SQL))
     assert (verdict.lost, verdict.twice, verdict.phantom) == (0, 0, 0)
     assert "unique13x" not in running.log
-    asked = LiveData(running.data_dir)
-    answer = asked.ask(find_spans([asked], Condition(trace_ids=(trace_id(4),), whole_traces=True)),
-                       no_grace=True)  # fmt: skip
+    condition = Condition(trace_ids=(trace_id(4),), whole_traces=True)
+    erased = find_spans([LiveData(running.data_dir)], condition)
+    answer = ask(running.data_dir, erased, no_grace=True)
     running.sigkill()
     running.start()
     await_that(answer.exists)

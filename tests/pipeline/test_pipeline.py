@@ -16,6 +16,7 @@ from collector.model.contracts import Sampled
 from collector.model.errors import (
     ClearspanError,
     InvalidPayload,
+    PayloadTooLarge,
     RedactionUnavailable,
     StorageUnavailable,
 )
@@ -190,9 +191,10 @@ def test_nothing_is_acknowledged_when_it_is_not_durable(rig: Rig, error: Retryab
     assert rig.value(t.RECEIVED_SPANS) == 1
 
 
-def test_a_poisonous_request_does_not_take_its_neighbours_along(rig: Rig) -> None:
+@pytest.mark.parametrize("error", [ValueError("the payload itself"), RedactionUnavailable("x")])
+def test_a_poisonous_request_does_not_take_its_neighbours_along(rig: Rig, error: Exception) -> None:
     """Scenario: a processor breaks on one request. Guarantees: its neighbours are stored."""
-    rig.parts.processor_error = ValueError("the payload itself")
+    rig.parts.processor_error = error
     first, poison, last = rig.send(
         small_request(plain_span(1)),
         small_request(plain_span(POISON)),
@@ -202,6 +204,23 @@ def test_a_poisonous_request_does_not_take_its_neighbours_along(rig: Rig) -> Non
     assert isinstance(poison, ClearspanError)
     assert "payload itself" not in str(poison)
     assert sum(map(len, rig.parts.stored)) == 2
+
+
+def test_requests_that_are_only_together_too_large_are_taken_one_by_one(rig: Rig) -> None:
+    """Scenario: each request repeats its long resource within what may be, both together do not.
+
+    Guarantees: both are stored.
+    """
+    service = "a" * 16_384
+    requests = [
+        small_request(*(plain_span(first + n) for n in range(5_000)), service=service)
+        for first in (1, 5_001)
+    ]
+    with pytest.raises(PayloadTooLarge):
+        Decoder(OtlpLimits(), lambda: 0).decode(requests)
+    outcomes = rig.send(*requests)
+    assert [outcome.rejected for outcome in outcomes] == [0, 0]
+    assert sum(map(len, rig.parts.stored)) == 10_000
 
 
 @pytest.mark.parametrize("broken", ["observer_fails", "sampler_fails"])

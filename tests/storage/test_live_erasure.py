@@ -6,7 +6,8 @@ import fcntl
 from typing import TYPE_CHECKING
 
 from storage.erasure import Condition, find
-from storage.live_erasure import Answer, LiveData, LiveErasure, LiveStore, read_answer
+from storage.live_data import LiveData
+from storage.live_erasure import Answer, LiveErasure, LiveStore, ask, read_answer
 from tests.storage.batches import make_batch
 
 if TYPE_CHECKING:
@@ -26,10 +27,9 @@ def erasure_of(store: Store, failures: list[str]) -> LiveErasure:
     return LiveErasure(store.path, stores, lambda: failures.append("erasure"))
 
 
-def ask(path: Path, where: str = "true") -> Path:
+def ask_for(path: Path, where: str = "true") -> Path:
     """Ask for spans; return where the answer will be."""
-    live = LiveData(path)
-    return live.ask(find([live], Condition(where=where)), no_grace=True)
+    return ask(path, find([LiveData(path)], Condition(where=where)), no_grace=True)
 
 
 def test_a_journalled_batch_of_which_nothing_stays(open_store: Opener) -> None:
@@ -39,7 +39,7 @@ def test_a_journalled_batch_of_which_nothing_stays(open_store: Opener) -> None:
     store = open_store()
     store.journal.write(make_batch(ROWS, 1))  # waits for the sampler: not in the lake yet
     failures: list[str] = []
-    answer = ask(store.path)
+    answer = ask_for(store.path)
     erasure_of(store, failures).look()
     found = read_answer(answer)
     assert found == Answer(journalled_spans=ROWS, segments_rewritten=1)
@@ -63,7 +63,7 @@ def test_a_request_that_fails_is_answered(
     store = open_store()
     store.store(make_batch(ROWS, 1))
     assert store.lake.flush()
-    answers = sorted([ask(store.path), ask(store.path)])
+    answers = sorted([ask_for(store.path), ask_for(store.path)])
     seal, faults = store.journal.seal, [IndexError("a row")]
 
     def sealed() -> object:

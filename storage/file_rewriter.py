@@ -75,14 +75,17 @@ class FileRewriter:
         except BaseException:
             writer.abort()
             raise
-        staged = []
-        if kept.rows:
-            staged = [StagedFile(path, entry.table, entry.partition, size, facts)]
-        else:
-            path.unlink()
+        staged = StagedFile(path, entry.table, entry.partition, size, facts)
         self._environment.reached(env.REWRITE_WRITTEN)
-        is_durable = self._manifest.commit(add=staged, remove={entry.path})
-        self._replaced.add([entry.path], is_durable=is_durable)
+        is_durable = self._manifest.commit(add=[staged], remove={entry.path})
+        gone = [entry.path]
+        if not kept.rows:
+            # As long as the old file is there, a file without rows tells a rebuild what became of
+            # it; no reader needs it.
+            empty = [one.path for one in self._manifest.state.files.values() if not one.rows]
+            is_durable = self._manifest.commit(remove=empty)
+            gone += empty
+        self._replaced.add(gone, is_durable=is_durable)
         self._environment.reached(env.REWRITE_COMMITTED)
         return Rows(entry.rows, kept.rows)
 

@@ -136,7 +136,7 @@ class Manifest:
             text = render(state, now_s)
             try:
                 self._move_in(add, entries)
-                self._replace(text, is_smaller=not add)
+                self._replace(text, is_smaller=not any(entry.rows for entry in entries))
             except OSError:
                 remove_quietly([self._directory / entry.path for entry in entries])
                 remove_quietly([staged.path for staged in add])

@@ -89,8 +89,10 @@ def open_manifest(
     if found is not None and found.tables != tables:
         raise StartupError(f"{directory} is a lake of {' and '.join(found.tables)}")
     state = found or _rebuild(directory, on_disk, telemetry)
+    # one without rows only says what it replaced
+    listed = {path: entry for path, entry in state.files.items() if entry.rows}
     files = {
-        path: entry for path, entry in state.files.items() if _is_there(directory, entry, telemetry)
+        path: entry for path, entry in listed.items() if _is_there(directory, entry, telemetry)
     }
     # A name with a generation that was never committed belongs to no reader: a crash fell between
     # rename and commit, and its rows are in the journal. An older one was replaced.
@@ -101,7 +103,7 @@ def open_manifest(
     returned = [path for path in state.missing if path in orphans and path not in never_committed]
     for path in returned:
         _set_returned_aside(directory, path, telemetry)
-    left_out = state.files.keys() - files.keys()
+    left_out = listed.keys() - files.keys()
     columns = state.layout.columns if promoted is None else promoted
     layout = Layout.of_today(SPANS, columns)
     _write_empty_files(directory, layout, tables)
@@ -120,7 +122,7 @@ def open_manifest(
     is_durable = manifest.commit()
     # what could not be moved aside is no replaced file either
     replaced = orphans.keys() - left_out - set(never_committed) - set(returned)
-    return Opened(manifest, tuple(replaced), is_durable, state.updated_s)
+    return Opened(manifest, tuple(sorted(replaced)), is_durable, state.updated_s)
 
 
 def set_file_aside(directory: Path, entry: FileEntry, telemetry: Telemetry) -> None:

@@ -304,9 +304,9 @@ class _Repair:
 
     def _describe(self, opened: ManifestState, wanted: ManifestState, *, is_rebuilt: bool) -> None:
         report = self._report
-        replaced = self._replaced(wanted.files)
+        replaced = self._replaced(self._checks)
         for path, check in self._checks.items():
-            if check.facts is None or path in wanted.files:
+            if check.facts is None or not check.facts.rows or path in wanted.files:
                 continue
             if path in replaced and path in opened.files:
                 report.did(f"lake/{path}", "dropped: what replaced it is in the manifest too")

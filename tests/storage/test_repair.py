@@ -297,3 +297,30 @@ def test_what_was_erased_does_not_come_back(tmp_path: Path) -> None:
     DAMAGE["page"](lake / victim.path)
     repaired(tmp_path)
     assert spans_after_start(tmp_path) == {}
+
+
+@pytest.mark.parametrize("is_repaired", [True, False])
+def test_a_file_of_which_nothing_was_left_does_not_come_back(
+    tmp_path: Path, *, is_repaired: bool
+) -> None:
+    """Scenario: erasing leaves no row of a file; both manifests are lost before its grace is over.
+
+    Guarantee: neither repair nor a start brings a row back, what was not erased stays, and after
+    the grace nothing is left of it on the disk.
+    """
+    lake = make_lake(tmp_path, flushes=2, journalled=0)
+    with stored_signals(tmp_path, 3600, RecordingTelemetry()) as (stored,):
+        files = sorted((one for one in stored.files if one.table == SPANS), key=lambda f: f.min_seq)
+        gone = find([stored], Condition(where="batch_seq = 1"))
+        assert [stored.rewrite_file(files[0], gone).after, len(stored.files)] == [0, 3]
+    assert (lake / files[0].path).exists()
+    for name in NAMES:
+        (lake / name).unlink()
+    if is_repaired:
+        assert {action.file for action in repaired(tmp_path).actions} == {
+            f"lake/{name}" for name in NAMES
+        }
+    assert spans_after_start(tmp_path) == ids_of(make_batch(ROWS, 1))
+    with stored_signals(tmp_path, 0, RecordingTelemetry()) as (stored,):
+        assert stored.unlink_replaced() == []
+    assert len(list((lake / SPANS).glob("date=*/**/*.parquet"))) == 1

@@ -20,7 +20,7 @@ from storage.sql import connect, refresh
 from storage.sql_files import quote
 from storage.sql_guard import guarded_statement
 from storage.sql_lakes import find_lakes, log_lake_of
-from storage.sql_output import Result
+from storage.sql_output import Result, without_loss
 
 if TYPE_CHECKING:
     from storage.sql_output import Format
@@ -114,7 +114,7 @@ class QuerySession:
             raise QueryUnavailable(str(error)) from error.__cause__
         output = _Bounded(self._most_bytes)
         # sql() rather than execute(), which holds all rows before the first is there
-        reader = self._connection.sql(statement).to_arrow_reader(_BATCH_ROWS)
+        reader = without_loss(self._connection.sql(statement)).to_arrow_reader(_BATCH_ROWS)
         try:
             rows = self._rows(reader)
         finally:

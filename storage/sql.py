@@ -21,7 +21,7 @@ from storage.sql_lakes import (
     load_remote_access,
     log_lake_of,
 )
-from storage.sql_output import Result
+from storage.sql_output import Result, without_loss
 from storage.sql_views import MACROS, VIEWS, view_statements
 from storage.trace_files import FUNCTION, TraceFiles
 
@@ -140,7 +140,7 @@ def run_statements(connection: duckdb.DuckDBPyConnection, sql: str) -> Result | 
     try:
         # sql() rather than execute(): the latter's Python values need pytz for timestamps
         relation = connection.sql(sql)
-        return None if relation is None else Result.of(relation.to_arrow_table())
+        return None if relation is None else Result.of(without_loss(relation).to_arrow_table())
     except duckdb.Error as error:
         raise QueryError(str(error)) from error
 

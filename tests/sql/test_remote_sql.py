@@ -205,6 +205,12 @@ TREE = """
 """
 
 
+def test_values_for_which_arrow_has_no_type_are_text(limited: SqlEndpoint) -> None:
+    """Scenario: a number above 2^127. Guarantees: its digits, not what fits into a signed one."""
+    largest = str(2**128 - 1)
+    assert limited.rows(f"SELECT {largest}::UHUGEINT AS n") == [{"n": largest}]
+
+
 def test_a_trace_is_walked_as_a_tree(limited: SqlEndpoint) -> None:
     """Scenario: two recursions over the lake's files in a process with one thread.
 

@@ -9,6 +9,7 @@ ASGI apps; granian 288 / 133 and 592 / 342; hypercorn 288 / 167 and 408 / 350.
 from __future__ import annotations
 
 import asyncio
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
 import grpc
@@ -41,13 +42,19 @@ class OtlpHttp:
     """The ASGI app of the receiver."""
 
     def __init__(
-        self, intakes: Mapping[Service, Intake], telemetry: Telemetry, most_bytes: int
+        self,
+        intakes: Mapping[Service, Intake],
+        telemetry: Telemetry,
+        most_bytes: int,
+        slow_s: float,
     ) -> None:
-        """Take bodies of up to ``most_bytes`` after decompression."""
+        """Take bodies of up to ``most_bytes`` after decompression; ``slow_s``: see ``Timeouts``."""
         self._services = {service.path: (service, intake) for service, intake in intakes.items()}
         self._telemetry = telemetry
         self._most_bytes = most_bytes
         self._room_bytes = most_bytes * _MOST_RECEIVING
+        self._slow_s = slow_s
+        self._arriving: list[_Arrival] = []  # the oldest first
 
     def count(self, reason: str) -> None:
         """Count a request that was answered with an error."""
@@ -93,22 +100,47 @@ class OtlpHttp:
         return PlainBody(self._most_bytes)
 
     async def _read(self, body: Body, receive: Receive) -> bytes:
+        arrival = _Arrival(asyncio.get_running_loop().time())
+        self._arriving.append(arrival)
         held_bytes = 0
         try:
-            more = True
-            while more:  # chunks of up to 256 KiB as they come from the socket
-                message = await receive()
-                if message["type"] == "http.disconnect":
-                    raise _Disconnected
-                body.feed(message.get("body", b""))
-                more = message.get("more_body", False)
-                self._room_bytes -= body.size_bytes - held_bytes
-                held_bytes = body.size_bytes
-                if self._room_bytes < 0:
-                    raise Overloaded("too much is being received at once")
+            async with arrival.patience:
+                more = True
+                while more:  # chunks of up to 256 KiB as they come from the socket
+                    message = await receive()
+                    if message["type"] == "http.disconnect":
+                        raise _Disconnected
+                    body.feed(message.get("body", b""))
+                    more = message.get("more_body", False)
+                    self._room_bytes -= body.size_bytes - held_bytes
+                    held_bytes = body.size_bytes
+                    await self._make_room(arrival)
             return body.finish()
+        except TimeoutError as error:
+            raise Overloaded("others waited while the request did not arrive") from error
         finally:
             self._room_bytes += held_bytes
+            self._arriving.remove(arrival)
+            arrival.is_over.set()
+
+    async def _make_room(self, needy: _Arrival) -> None:
+        """Interrupt slow requests, the oldest first, until there is room."""
+        now_s = asyncio.get_running_loop().time()
+        while self._room_bytes < 0:
+            oldest = self._arriving[0]
+            if oldest is needy or now_s - oldest.since_s < self._slow_s:
+                raise Overloaded("too much is being received at once")
+            oldest.patience.reschedule(now_s)
+            await oldest.is_over.wait()
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Arrival:
+    """A request whose body comes in since a time of the loop's clock."""
+
+    since_s: float
+    patience: asyncio.Timeout = field(default_factory=lambda: asyncio.timeout(None))
+    is_over: asyncio.Event = field(default_factory=asyncio.Event)
 
 
 class _Disconnected(ClearspanError):

@@ -112,7 +112,10 @@ class Listeners:
         if self._protocols.http is not None:
             http = self._protocols.http
             receiver = otlp_http.OtlpHttp(
-                self._intakes, self._telemetry, http.max_request_body_size
+                self._intakes,
+                self._telemetry,
+                http.max_request_body_size,
+                self._timeouts.slow_s,
             )
             listener = HttpListener(receiver, self._timeouts, receiver.count)
             self._running.otlp.append(listener)

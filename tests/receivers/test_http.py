@@ -14,7 +14,8 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTrace
 
 from collector.model import errors
 from collector.model.contracts import Outcome
-from tests.receivers.conftest import LIMIT, Served
+from collector.receivers.timeouts import Timeouts
+from tests.receivers.conftest import LIMIT, Served, start
 from tests.receivers.fakes import WAIT_S
 
 if TYPE_CHECKING:
@@ -188,8 +189,8 @@ def test_other_encodings_are_unsupported(served: Served, encoding: str) -> None:
 
 def in_pieces(content: bytes) -> Iterator[bytes]:
     """Give the content without its length, so that it is sent chunked."""
-    for start in range(0, len(content), 1000):
-        yield content[start : start + 1000]
+    for first in range(0, len(content), 1000):
+        yield content[first : first + 1000]
 
 
 @pytest.mark.parametrize("how", ["plain", "identity", "chunked", "gzip", "chunked gzip"])
@@ -297,6 +298,25 @@ def test_too_much_at_once_is_overload(served: Served) -> None:
     assert sum(b" 429 " in answer and b"retry-after: 1" in answer for answer in answers) == 1
     assert sum(b" 200 " in answer for answer in answers) == 4
     assert post(served, b"x" * LIMIT).status_code == 200
+
+
+def test_stalled_bodies_give_way() -> None:
+    """Scenario: five bodies that stop short of their end need all the room there is, and more.
+
+    Guarantees: the oldest are told to come again, so that there is room for those that come later.
+    """
+    served = start(Timeouts(slow_s=0.0))
+    head = f"POST /v1/traces HTTP/1.1\r\nhost: x\r\ncontent-type: {PROTOBUF}\r\n"
+    request = f"{head}content-length: {LIMIT}\r\n\r\n".encode() + b"x" * (LIMIT - 1)
+    connections = [served.connect() for _ in range(5)]
+    for connection in connections:
+        connection.sendall(request)
+    served.telemetry.wait_for("otlp_http", "overloaded")  # four are left, and their room is taken
+    assert post(served, b"y" * LIMIT).status_code == 200
+    served.telemetry.wait_for("otlp_http", "overloaded", count=2)
+    for connection in connections:
+        connection.close()
+    served.listeners.stop(0)
 
 
 def test_many_requests_wait_at_once(served: Served) -> None:

@@ -30,6 +30,7 @@ from collector.otlp.decode_logs import LogDecoder
 from collector.otlp.promotion import Promoter
 from collector.pipeline import Parts, Stage
 from collector.receivers import answers
+from collector.receivers.descriptors import allow_connections
 from collector.receivers.serving import Listeners
 from collector.redact_again import RedactAgain
 from collector.remote_sql import sql_app
@@ -70,6 +71,7 @@ def run(settings: ClearspanSettings) -> int:
     """
     configure_logging(settings.service.telemetry.logs)
     stopping = _on_signals()
+    allow_connections()
     sidecar = Sidecar(settings)
     keep_for_good()
     try:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import resource
 import socket
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
@@ -13,6 +14,7 @@ import pytest
 
 from collector.model.errors import StartupError
 from collector.receivers.answers import TRACES
+from collector.receivers.descriptors import allow_connections
 from collector.receivers.serving import Listeners
 from config.settings import GrpcSettings, HttpSettings, OtlpProtocols
 from tests.receivers.conftest import FREE, free_protocols, start
@@ -207,3 +209,18 @@ def test_a_second_stop_returns_at_once() -> None:
         call.result(WAIT_S)
     served.listeners.stop(WAIT_S)
     listeners(NONE).stop(WAIT_S)
+
+
+def test_as_many_connections_as_the_system_allows() -> None:
+    """Scenario: a soft limit of descriptors below the hard one, as containers often have it.
+
+    Guarantees: the soft limit is the hard one then; at 1,024 a thousand slow clients kept all
+    others from connecting.
+    """
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (soft - 1, hard))
+    try:
+        allow_connections()
+        assert resource.getrlimit(resource.RLIMIT_NOFILE) == (hard, hard)
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))

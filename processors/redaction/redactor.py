@@ -224,7 +224,7 @@ class Redactor:
             if following is None or following == current:
                 return current
             current = following
-            if trail.is_at_rest and sanitize is None:
+            if (trail.is_at_rest and sanitize is None) or self.operators.is_token(current):
                 return current
         trail.found.append(Found(REDACTED, "not at rest"))
         return REDACTED_WHOLE
@@ -261,8 +261,9 @@ class Redactor:
         if found:
             cut = self._cut(text, found)
             is_left = LOOK_CLOSER in marks and self._is_left(text, cut, key_class)
-            whole = self.operators.replacement(found[0].entity, text, is_exact=False)
-            return whole if is_left else cut
+            if not is_left:
+                return cut
+            return self.operators.replacement(found[0].entity, text, is_exact=False)
         return self._other_readings(text, key_class, trail) if LOOK_CLOSER in marks else None
 
     def _in_json(self, text: str, key_class: KeyClass, depth: int, trail: _Trail) -> str | None:

@@ -318,3 +318,22 @@ def test_written_out_numbers_are_looked_for_beside_any_letter(redactor: Redactor
     """Scenario: a number with an exponent and no digit before it. Guarantees: screened alike."""
     for text in ("call 4.e9", "é call 4.e9"):
         assert LOOK_CLOSER in redactor.screened([text])[0]
+
+
+def test_what_was_cut_whole_is_not_looked_at_again(
+    redactor: Redactor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Scenario: a string is an address and nothing else, as hundreds of thousands in one request.
+
+    Guarantees: it is screened once; the token that stands for it is at rest.
+    """
+    seen: list[str] = []
+    marks = redactor._screen.marks  # type: ignore[union-attr]
+
+    def noting(text: str) -> list[int]:
+        seen.append(text)
+        return marks(text)
+
+    monkeypatch.setattr(redactor._screen, "marks", noting)
+    assert redactor.redact_text("john@x.com").text == "<EMAIL_ADDRESS>"
+    assert seen == ["john@x.com"]

@@ -13,11 +13,12 @@ from __future__ import annotations
 import threading
 import time
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, Generic
 
 import structlog
 
+from collector.heartbeat import Heartbeat
 from collector.model import telemetry as t
 from collector.model.batch import BatchT, keep_all
 from collector.model.contracts import SAMPLER_FAILED, Outcome, Sampled
@@ -68,13 +69,6 @@ class Parts(Generic[BatchT]):
     signal: Signal = TRACES
 
 
-@dataclass
-class _Beat:
-    """When the worker last came round, for liveness."""
-
-    at: float = field(default_factory=time.monotonic)
-
-
 class Pipeline(Generic[BatchT]):
     """The one readable loop: take, decode, process, journal, reply, observe, sample, store."""
 
@@ -88,7 +82,7 @@ class Pipeline(Generic[BatchT]):
         self._last_seq = 0
         self._in_work = 0
         self._deciding: int | None = None
-        self._beat = _Beat()
+        self._heartbeat = Heartbeat()
         self._worker = threading.Thread(
             target=self._run, name=f"pipeline{self._suffix}", daemon=True
         )
@@ -130,8 +124,8 @@ class Pipeline(Generic[BatchT]):
         return not self._worker.is_alive()
 
     def is_alive(self, within_s: float = 30.0) -> bool:
-        """Tell whether the worker came round recently."""
-        return self._worker.is_alive() and time.monotonic() - self._beat.at < within_s
+        """Tell whether the worker came round recently, or is busy; see ``heartbeat``."""
+        return self._worker.is_alive() and self._heartbeat.is_alive(within_s)
 
     @property
     def pending_rows(self) -> int:
@@ -144,15 +138,16 @@ class Pipeline(Generic[BatchT]):
 
     def _run(self) -> None:
         next_tick = 0.0
+        self._heartbeat.begin()
         while True:
             requests = self._intake.take(timeout_s=_TICK_S)
-            self._beat.at = time.monotonic()
+            now_s = self._heartbeat.come_round()
             if requests:
                 self._work(requests)
             elif self._intake.is_closed:
                 return
-            if self._beat.at >= next_tick:
-                next_tick = self._beat.at + _TICK_S
+            if now_s >= next_tick:
+                next_tick = now_s + _TICK_S
                 self._settle_due()
 
     def _work(self, requests: Sequence[Request]) -> None:
@@ -167,6 +162,7 @@ class Pipeline(Generic[BatchT]):
         except Exception as error:  # noqa: BLE001 - the worker's edge: counted, told, survived
             if len(requests) > 1:  # find the one that cannot be processed; spare its neighbours
                 for request in requests:
+                    self._heartbeat.come_round()
                     self._work([request])
                 return
             told = error if isinstance(error, ClearspanError) else ClearspanError("internal error")

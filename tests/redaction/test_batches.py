@@ -7,6 +7,7 @@ import base64
 import random
 import sys
 import threading
+import time
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
@@ -316,3 +317,30 @@ def test_no_socket_and_no_file_during_process(processor: RedactionProcessor) -> 
     finally:
         active.clear()
     assert seen == ["open"]
+
+
+def test_who_waits_for_the_other_signal_gives_signs_of_life(
+    processor: RedactionProcessor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Scenario: a worker waits while redaction is busy with the other signal's batch.
+
+    Guarantees: it uses some CPU now and then, so that nobody takes it for stuck.
+    """
+    monkeypatch.setattr("processors.redaction.processor._WAKE_S", 0.001)
+    clocks: list[int] = []
+
+    def wait() -> None:
+        clocks.append(time.pthread_getcpuclockid(threading.get_ident()))
+        processor.process(batch_of([("k", "text", None)], 1))
+
+    with processor._lock:
+        worker = threading.Thread(target=wait)
+        worker.start()
+        signs: set[float] = set()
+        for _ in range(5000):
+            signs.update(map(time.clock_gettime, clocks))
+            if len(signs) > 50:
+                break
+            time.sleep(0.001)
+    worker.join(10)
+    assert len(signs) > 50

@@ -177,6 +177,7 @@ class RedactionSettings(KeyPolicySettings):
     cache_strings: int = Field(
         50_000,
         ge=0,
+        le=1_000_000,
         description="Most distinct strings whose verdict is remembered in memory.",
     )
 

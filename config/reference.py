@@ -159,7 +159,7 @@ def _range(info: FieldInfo) -> str:
         if getattr(one, name, None) is not None
     }
     words = {"ge": "at least", "gt": "more than", "le": "at most"}
-    return "".join(f", {words[name]} {bound:g}" for name, bound in bounds.items())
+    return "".join(f", {words[name]} {bound:.12g}" for name, bound in bounds.items())
 
 
 def _default(info: FieldInfo) -> str:

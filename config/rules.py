@@ -95,6 +95,12 @@ def _repeated(path: Path, names: Sequence[str], below: Path) -> Iterator[Report]
             yield (*path, at, *below), f"named twice, first at [{names.index(name)}]"
 
 
+def _spans_are_kept(settings: ClearspanSettings) -> Iterator[Report]:
+    if "lake" not in settings.service.pipelines.traces.exporters:
+        path = (*_PIPELINES, "traces", "exporters")
+        yield path, "must name 'lake': spans are acknowledged when they are kept there"
+
+
 def _cost_before_its_policy(settings: ClearspanSettings) -> Iterator[Report]:
     names = settings.service.pipelines.traces.processors
     if "tail_sampling" not in names:
@@ -116,12 +122,19 @@ def _cost_policies(path: Path, policies: Sequence[Policy]) -> Iterator[Path]:
 
 
 def _latency_bounds(settings: ClearspanSettings) -> Iterator[Report]:
-    for at, policy in enumerate(settings.processors.tail_sampling.policies):
+    yield from _reversed_bounds((*_TAIL, "policies"), settings.processors.tail_sampling.policies)
+
+
+def _reversed_bounds(path: Path, policies: Sequence[Policy]) -> Iterator[Report]:
+    for at, policy in enumerate(policies):
         if isinstance(policy, LatencyPolicy):
             bounds = policy.latency
             if 0 < bounds.upper_threshold_ms <= bounds.threshold_ms:
-                path = (*_TAIL, "policies", at, "latency", "upper_threshold_ms")
-                yield path, "must be more than threshold_ms, or 0 for no upper bound"
+                upper = (*path, at, "latency", "upper_threshold_ms")
+                yield upper, "must be more than threshold_ms, or 0 for no upper bound"
+        elif isinstance(policy, AndPolicy):
+            below = (*path, at, "and", "and_sub_policy")
+            yield from _reversed_bounds(below, policy.and_.and_sub_policy)
 
 
 def _promoted_columns(settings: ClearspanSettings) -> Iterator[Report]:
@@ -194,6 +207,7 @@ def _sql_has_a_token(settings: ClearspanSettings) -> Iterator[Report]:
 _RULES: Final[tuple[Callable[[ClearspanSettings], Iterator[Report]], ...]] = (
     _pipeline_order,
     _named_once,
+    _spans_are_kept,
     _cost_before_its_policy,
     _latency_bounds,
     _buckets_ascend,

@@ -68,7 +68,9 @@ class GrpcSettings(Settings):
     endpoint: Endpoint = Field("127.0.0.1:4317", description="Where to listen, host:port.")
     max_recv_msg_size: ByteSize = Field(
         16 * 2**20,
-        description="Largest message after decompression; a larger one gets RESOURCE_EXHAUSTED.",
+        le=2**31 - 1,
+        description="Largest message after decompression; a larger one gets RESOURCE_EXHAUSTED. "
+        "Less than 2GiB, as gRPC counts.",
     )
 
 
@@ -202,7 +204,7 @@ class PipelineSettings(Settings):
     exporters: tuple[Literal["lake", "prometheus"], ...] = Field(
         ("lake", "prometheus"),
         min_length=1,
-        description="Exporters in use.",
+        description="Exporters in use: `lake` always, `prometheus` for metrics made of the spans.",
     )
 
 

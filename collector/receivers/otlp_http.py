@@ -130,7 +130,8 @@ class OtlpHttp:
             oldest = self._arriving[0]
             if oldest is needy or now_s - oldest.since_s < self._slow_s:
                 raise Overloaded("too much is being received at once")
-            oldest.patience.reschedule(now_s)
+            if not oldest.patience.expired():  # by another that needs room
+                oldest.patience.reschedule(now_s)
             await oldest.is_over.wait()
 
 

@@ -19,7 +19,20 @@ _PLACEHOLDER: Final = (
     r"(?!(?:null|none|nil|true|false|undefined|string|required|optional|empty|redacted)\b"
     r"|\$\{|\{\{|\$\d|%\(|:\w|\*{3})"
 )
-_DIGIT_OR_HUMP: Final = r"(?=[^\s\"',;&<>]*?(?:\d|(?-i:[a-z][A-Z])))"
+_RUN: Final = r"[^\s\"',;&<>]"
+
+
+def _ahead(sign: str) -> str:
+    """Ask for a sign of a secret before the run ends.
+
+    A run too long for that counts as one: looking on from every bearer in ``bearer+bearer+…`` takes
+    quadratic time.
+    """
+    return rf"(?={_RUN}{{0,255}}?{sign}|{_RUN}{{256}})"
+
+
+_DIGIT_OR_HUMP: Final = _ahead(r"(?:\d|(?-i:[a-z][A-Z]))")
+_DIGIT_OR_SIGN: Final = _ahead(r"[\d!@#$%^*_+=]")
 _BARE: Final = r"[^\s\"',;&<>\\]"
 _NAME_OF_ONE: Final = (
     r"(?:pass(?:word|wd|phrase|code|wort)|pwd|secret|api[_.\- ]?key|(?:access|secret|private"
@@ -85,7 +98,8 @@ _PREFIXED: Final = (
     ("telegram token", r"\d{8,10}:AA[A-Za-z0-9_-]{32,}"),
     (
         "json web token",
-        rf"(?-i:eyJ){_WORD}{{8,}}\.{_WORD}{{8,}}(?:\.{_WORD}*)?(?:\.{_WORD}+){{0,2}}",
+        # (*SKIP): where no dot follows, none follows from a later eyJ before it either
+        rf"(?-i:eyJ){_WORD}{{8,}}+(*SKIP)\.{_WORD}{{8,}}(?:\.{_WORD}*)?(?:\.{_WORD}+){{0,2}}",
     ),
 )
 
@@ -153,7 +167,7 @@ _IN_CONTEXT: Final = (
         "secret after a colon",
         (
             rf"{_NAME_OF_ONE}\s{{0,3}}(?::|\bis\b)\s{{0,3}}{_PLACEHOLDER}[\"']?"
-            rf"(?=[^\s\"',;&<>]*[\d!@#$%^*_+=])(?P<secret>{_BARE}{{6,}})"
+            rf"{_DIGIT_OR_SIGN}(?P<secret>{_BARE}{{6,}})"
         ),
     ),
     (

@@ -23,6 +23,7 @@ _FLAGS: Final = re.compile(r"\(\?[ims]+\)")
 _CAPTURING: Final = re.compile(r"\((?!\?)|\(\?P?<\w")
 _MEMBER: Final = re.compile(r"(\\.|[^\\])(?:-(\\.|[^\\]))?", re.DOTALL)
 _MOST_MEMBERS: Final = 0x3000
+_NO_WIDTH: Final = re.compile(r"[\^$]|\(\*SKIP\)")
 _PLAIN_GROUP: Final = re.compile(r"\(\?[is\-]*:")
 _JSON_EDGE: Final = r"[\"\s:,\[\]{}]"
 
@@ -60,8 +61,8 @@ def _next(  # noqa: PLR0911 - one return a construct
         return _escape(pattern, position, shadow=shadow), position + 2
     if character == "[":
         return _class(pattern, position, shadow=shadow)
-    if character in "^$":
-        return "", position + 1
+    if no_width := _NO_WIDTH.match(pattern, position):
+        return "", no_width.end()
     if not character.isascii():
         return (re.escape(shadow_of(character)) if shadow else "."), position + 1
     if _LOOK.match(pattern, position):

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import json
+import time
 
 import pytest
 from presidio_analyzer import EntityRecognizer, Pattern
@@ -231,6 +232,23 @@ def test_a_string_of_ten_megabytes(redactor: Redactor) -> None:
         text = filler * (10_000_000 // len(filler) // (20 if filler == "@" else 1))
         redacted = redactor.redact_text(f"{text} j@x.com").text
         assert redacted.endswith("<EMAIL_ADDRESS>")
+
+
+@pytest.mark.parametrize("piece", ["bearer+", "token=", "secret:", "pwd:", "eyJ-", "eyJhbGciOi_"])
+def test_heads_of_secrets_without_end(unscreened: Redactor, piece: str) -> None:
+    """Scenario: 32 kB of what a secret begins with. Guarantees: each is not followed to the end."""
+    text = piece * (32_000 // len(piece))
+    began = time.process_time()
+    unscreened.redact_text(text)
+    assert time.process_time() - began < 2  # 4 to 20 if each is
+
+
+def test_a_token_behind_others_that_are_none(redactor: Redactor) -> None:
+    """Scenario: beginnings of tokens before one. Guarantees: it is found all the same."""
+    assert redactor.redact_text("bearer+bearer abcdef12").text == "bearer+bearer <SECRET>"
+    token = "eyJhbGciOiJI.eyJzdWIiOiIx.c2ln"  # noqa: S105 - a sample
+    assert redactor.redact_text(f"eyJ-eyJ_aaaaaaaa {token}").text == "eyJ-eyJ_aaaaaaaa <SECRET>"
+    assert redactor.redact_text("token=" + "x" * 300).text == "token=<SECRET>"
 
 
 def test_configuration_errors() -> None:

@@ -264,6 +264,7 @@ def test_repetitions_that_re2_does_not_take_become_open(pattern: str, bounded: s
         (r"[A-ZÄÖ]é[^à]", "[A-Z]..", "[A-Z__]_."),
         (r"\b(?i)[ſK0-9]", r"\b[sk0-9]", r"\b[sk0-9]"),
         ("[à-ü]", ".", r"[\~_]"),
+        (r"ab++(*SKIP)c", "ab+c", "ab+c"),
         (r"a{,3}\{b{2}[{]", r"a{0,3}\{b{2}[{]", r"a{0,3}\{b{2}[{]"),
     ],
 )  # fmt: skip
@@ -276,7 +277,7 @@ def test_weakened_patterns(pattern: str, plain: str, shadow: str) -> None:
 @pytest.mark.parametrize(
     "pattern",
     [r"(a\1)", r"a\1", r"(a)\12", r"\p{L}", r"(?(1)a|b)", r"[\u0041]", r"(?x) a", "[é-\U0001f600]",
-     "(?:ab){e<=1}", "ab{ 2}", "ab{,}", "a(?=b)?c", "(?<!a){2}b", "a(?!b)*", "a^*", r"a\B{2}b"],
+     "(?:ab){e<=1}", "ab{ 2}", "ab{,}", "a(?=b)?c", "(?<!a){2}b", "a(?!b)*", "a^*", r"a\B{2}b", "a(*SKIP)*b"],
 )  # fmt: skip
 def test_patterns_without_a_known_superset_are_refused(pattern: str) -> None:
     """Scenario: constructs with other meanings in bytes. Guarantees: such rules always run."""

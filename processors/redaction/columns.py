@@ -296,7 +296,7 @@ def _mark_ignored(special: dict[KeyClass, NDArray[np.int64]], scalar: NDArray[np
     left = scalar
     for key_class, positions in list(special.items()):
         left = np.setdiff1d(left, positions) if key_class.is_whole else left
-        if key_class.kind is KeyKind.SCAN:
+        if key_class.is_scanned:
             special[key_class] = np.setdiff1d(positions, scalar)
     ignored = KeyClass(KeyKind.IGNORED)
     special[ignored] = np.union1d(special.get(ignored, left), left)
@@ -308,9 +308,9 @@ def _mark_binary(special: dict[KeyClass, NDArray[np.int64]], binary: NDArray[np.
     for key_class, positions in list(special.items()):
         both = np.intersect1d(positions, binary)
         left = np.setdiff1d(left, both)
-        if len(both) and key_class.kind is KeyKind.SCAN:
+        if len(both) and key_class.is_scanned:
             special[key_class] = np.setdiff1d(positions, both)
-            as_bytes = KeyClass(context=key_class.context, binary=True)
+            as_bytes = replace(key_class, binary=True, sanitizer="", has_names=False)
             special[as_bytes] = np.union1d(special.get(as_bytes, both), both)
     if len(left):
         as_bytes = KeyClass(binary=True)

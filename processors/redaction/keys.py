@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import Enum
 from fnmatch import translate
 from typing import TYPE_CHECKING, Final
@@ -47,7 +47,8 @@ class KeyClass:
     """A key's kind, the context words in it, and whether its value is base64 of bytes.
 
     ``sanitizer`` names the one of ``sanitize.SANITIZERS`` that a scanned value goes through;
-    ``has_names`` tells that named entities are looked for in it.
+    ``has_names`` tells that named entities are looked for in it; ``is_kept`` that the user keeps
+    what goes by its kind, so that the value is scanned.
     """
 
     kind: KeyKind = KeyKind.SCAN
@@ -55,11 +56,17 @@ class KeyClass:
     binary: bool = False
     sanitizer: str = ""
     has_names: bool = False
+    is_kept: bool = False
+
+    @property
+    def is_scanned(self) -> bool:
+        """Whether what is in the value decides."""
+        return self.kind is KeyKind.SCAN or self.is_kept
 
     @property
     def is_whole(self) -> bool:
         """Whether the key alone decides: the value goes as a whole, whatever is in it."""
-        return self.kind is not KeyKind.SCAN and self.kind is not KeyKind.IGNORED
+        return not self.is_scanned and self.kind is not KeyKind.IGNORED
 
 
 SCAN: Final = KeyClass()
@@ -80,12 +87,15 @@ class KeyClassifier:
         context: Iterable[str] = (),
         token: re.Pattern[str] | None = None,
         named: tuple[str, ...] | None = None,
+        kept: frozenset[KeyKind] = frozenset(),
     ) -> None:
         """Take the user's policies, and the recognizers' context words.
 
         ``token`` matches what redaction wrote in a key, which says nothing about the value. Named
         entities are looked for in values of content keys and of ``named`` (globs; None: nowhere).
+        ``kept`` are the kinds whose values the user keeps.
         """
+        self._kept = kept
         self._token = token
         self._identity = _globs(settings.identity_keys)
         self._credential = _globs(settings.credential_keys)
@@ -144,6 +154,8 @@ class KeyClassifier:
         found = self.classify(key)
         if found.kind is KeyKind.IGNORED or found.kind is KeyKind.CONTENT:
             return SCAN
+        if found.is_kept:
+            return replace(found, sanitizer="", has_names=False)
         if found.sanitizer or found.has_names:
             return KeyClass(context=found.context) if found.context else SCAN
         return found
@@ -166,16 +178,18 @@ class KeyClassifier:
             (KeyKind.IDENTITY, is_identity(words, name.lower())),
             (KeyKind.CONTENT, _matches(self._content, name)),
         )
-        for kind, applies in by_trust:
-            if applies:
-                return KeyClass(kind)
+        kinds = [kind for kind, applies in by_trust if applies]
+        decides = next((kind for kind in kinds if kind not in self._kept), None)
+        if decides is not None:
+            return KeyClass(decides)
         said = phrases_in(self._context, " ".join(words))
         context = frozenset(self._context[phrase] for phrase in said)
         sanitizer = self._sanitizers.get(key, "")
         has_names = _matches(self._named, name)
-        if not context and not sanitizer and not has_names:
+        if not context and not sanitizer and not has_names and not kinds:
             return SCAN
-        return KeyClass(context=context, sanitizer=sanitizer, has_names=has_names)
+        kind = kinds[0] if kinds else KeyKind.SCAN
+        return KeyClass(kind, context, False, sanitizer, has_names, is_kept=bool(kinds))
 
 
 def _globs(globs: tuple[str, ...]) -> re.Pattern[str] | None:

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from operator import is_
 from typing import TYPE_CHECKING, Any, Final
 
 from processors.redaction.json_text import Object, dump, parse
-from processors.redaction.keys import SCAN, KeyClass
+from processors.redaction.keys import SCAN
 from processors.redaction.operators import REDACTED, TOO_DEEP
 from processors.redaction.verdict import Found, Verdict
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Container
+
+    from processors.redaction.keys import KeyClass
 
 
 MAX_DEPTH: Final = 64
@@ -104,9 +106,9 @@ class JsonRedactor:
             return own
         context = own.context | outer.context
         binary = key == "bytesValue"
-        if not context and not binary and not outer.has_names:
+        if not context and not binary and not outer.has_names and not own.is_kept:
             return SCAN
-        return KeyClass(context=context, binary=binary, has_names=outer.has_names)
+        return replace(own, context=context, binary=binary, has_names=outer.has_names)
 
 
 def _named_value(value: list[tuple[str, Any]]) -> str | None:

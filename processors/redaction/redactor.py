@@ -111,6 +111,7 @@ class Redactor:
             context,
             self.operators.token,
             settings.ner.keys if settings.ner.is_on else None,
+            frozenset(kind for kind, entity in _ENTITY_OF.items() if self.operators.keeps(entity)),
         )
         self.strings_only = not settings.redact_all_types
         self._replace = self._hashed if settings.content == "hash" else self._dropped
@@ -167,10 +168,9 @@ class Redactor:
         if not text or key_class.kind is KeyKind.IGNORED or self.operators.is_token(text):
             return None
         if key_class.is_whole:
-            entity = _ENTITY_OF[key_class.kind]
-            if not self.operators.keeps(entity):
-                return self._whole(text, key_class.kind, depth)
-            trail.found.append(Found(entity, BY_KEY))  # what else is in it is cut all the same
+            return self._whole(text, key_class.kind, depth)
+        if key_class.is_kept:  # what else is in it is cut all the same
+            trail.found.append(Found(_ENTITY_OF[key_class.kind], BY_KEY))
         try:
             current = self._settle(text, key_class, depth, trail, marks)
         except RedactionFailedError:

@@ -121,6 +121,32 @@ def test_keep_counts_and_keeps_but_hides_nothing() -> None:
     assert "s3cr3tpassw0rd" not in redactor.redact_text(url).text
 
 
+@pytest.mark.parametrize(
+    ("key", "text", "cut"),
+    [
+        ("user.profile", '{"password": "x", "id": "7"}', '{"password": "<CREDENTIAL>", "id": "7"}'),
+        ("user.profile", '{"user": {"api_key": "x"}}', '{"user": {"api_key": "<CREDENTIAL>"}}'),
+        ("a", '{"user": {"id": "7", "pwd": "x"}}', '{"user": {"id": "7", "pwd": "<CREDENTIAL>"}}'),
+        ("user.password", "x", "<CREDENTIAL>"),
+        ("user.prompt", "Ann says hello", "<CONTENT:14>"),
+        ("user.phone", "4155552671", "<PHONE_NUMBER>"),
+        ("user.profile", '{"phone": "4155552671"}', '{"phone": "<PHONE_NUMBER>"}'),
+        ("user.profile", '{"email": "a b"}', '{"email": "a b"}'),
+    ],
+)
+def test_a_key_that_is_kept_does_not_hide_what_other_entities_cut(
+    key: str, text: str, cut: str
+) -> None:
+    """Scenario: keys of identity are kept. Guarantees: they and keys in them say the rest."""
+    redactor = made(
+        {"IDENTITY": "keep"},
+        identity_keys=("user.*",),
+        content="drop",
+        content_keys=("user.prompt",),
+    )
+    assert redactor.redact_text(text, key).text == cut
+
+
 def test_remove_and_the_key_classes() -> None:
     """Scenario: remove. Guarantees: nothing in place; DEFAULT says nothing about credentials."""
     redactor = made({"DEFAULT": "remove", "IDENTITY": "remove"})

@@ -75,13 +75,25 @@ def with_allowed_keys(
     for tag, filtered in _MAPS:
         is_map = pc.equal(types, tag)
         maps = pc.if_else(is_map, texts, pa.scalar(None, pa.string())).dictionary_encode()
-        kept = [filtered(json.loads(text), is_allowed) for text in maps.dictionary.to_pylist()]
+        kept = [_without(text, filtered, is_allowed) for text in maps.dictionary.to_pylist()]
         gone = pa.array([count for _, count in kept], pa.int64()).take(maps.indices)
         total += pc.sum(gone).as_py() or 0
-        rewritten = pa.array([json.dumps(value, ensure_ascii=False) for value, _ in kept])
-        has_lost = pc.greater(gone, 0).fill_null(False)
-        texts = pc.if_else(has_lost, rewritten.cast(pa.string()).take(maps.indices), texts)
+        rewritten = pa.array([text for text, _ in kept], pa.string()).take(maps.indices)
+        texts = pc.if_else(pc.greater(gone, 0).fill_null(False), rewritten, texts)
     return (texts, total) if total else None
+
+
+def _without(
+    text: str,
+    filtered: Callable[[Any, Callable[[str], bool]], tuple[Any, int]],
+    is_allowed: Callable[[str], bool],
+) -> tuple[str, int]:
+    """Filter a map's text; one that is no map was put in place of one by an earlier redaction."""
+    try:
+        kept, gone = filtered(json.loads(text), is_allowed)
+    except json.JSONDecodeError:
+        return text, 0
+    return json.dumps(kept, ensure_ascii=False), gone
 
 
 def _filtered_map(value: Any, is_allowed: Callable[[str], bool]) -> tuple[Any, int]:

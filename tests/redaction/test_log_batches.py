@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pyarrow as pa
 import pytest
 from opentelemetry.proto.common.v1.common_pb2 import AnyValue, ArrayValue, KeyValue, KeyValueList
@@ -119,6 +121,23 @@ def test_only_allowed_keys_of_a_map_stay() -> None:
         '{"arrayValue": {"values": [{"bytesValue": "eA=="}]}}',
     ]
     assert recorded.of(REDACTIONS)["NOT_ALLOWED",] == 3
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"credential_keys": ("body",)},
+        {"credential_keys": ("body",), "operators": {"CREDENTIAL": "remove"}},
+        {"identity_keys": ("body",), "operators": {"IDENTITY": {"type": "mask", "keep_first": 2}}},
+    ],
+)
+def test_a_map_replaced_whole_can_be_redacted_again(options: dict[str, Any]) -> None:
+    """Scenario: ``allow_all_keys: false``, bodies cut whole. Guarantees: they stay so."""
+    processor, _ = made(allow_all_keys=False, allowed_keys=("keep",), **options)
+    raw = AnyValue(bytes_value=b"x")
+    once = processor.process(batch(*(LogRecord(body=pairs(keep=one)) for one in (TEXT, raw))))
+    assert processor.process(once).column("body").equals(once.column("body"))
+    assert "mail" not in str(once.column("body"))
 
 
 def test_what_cannot_be_redacted_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:

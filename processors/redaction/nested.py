@@ -79,17 +79,17 @@ class JsonRedactor:
         return verdict.text
 
     def _object(self, value: Object, outer: KeyClass, depth: int) -> Object:
-        named = _named_value(value)
+        names = _names_of_value(value)
         pairs: list[tuple[str, Any]] = []
         for key, item in value:
             inner = self._inner(key, outer)
-            if named is not None and key in {"value", "Value"}:
-                inner = self._inner(named, outer)
+            for name in names if key in {"value", "Value"} else ():
+                inner = self._inner(name, inner)
             new_key = self._leaf(key, key, SCAN, depth)
             self.is_at_rest &= new_key is key
             pairs.append((new_key, self._value(item, inner, depth + 1)))
-        if named is not None:
-            self.is_at_rest &= _named_value(pairs) == named
+        if names:
+            self.is_at_rest &= _names_of_value(pairs) == names
         unchanged = all(
             new[0] is old[0] and new[1] is old[1] for new, old in zip(pairs, value, strict=True)
         )
@@ -111,9 +111,10 @@ class JsonRedactor:
         return replace(own, context=context, binary=binary, has_names=outer.has_names)
 
 
-def _named_value(value: list[tuple[str, Any]]) -> str | None:
-    """Return K of ``{"key": K, "value": …}``: OTLP's and many SDKs' way to write an attribute."""
-    names = [item for key, item in value if key in {"key", "name", "Key", "Name"}]
-    if len(names) == 1 and isinstance(names[0], str):
-        return names[0]
-    return None
+def _names_of_value(value: list[tuple[str, Any]]) -> list[str]:
+    """Return K of ``{"key": K, "value": …}``: OTLP's and many SDKs' way to write an attribute.
+
+    Where several may be the name, all are: each says what it knows of the value.
+    """
+    found = [item for key, item in value if key in {"key", "name", "Key", "Name"}]
+    return [item for item in found if isinstance(item, str)]

@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import pytest
 import regex
 from hypothesis import given
 from hypothesis import strategies as st
 
 from config.settings import RedactionSettings
+from processors.redaction import Redactor
 from processors.redaction.keys import KeyClassifier, KeyKind
 from processors.redaction.screen import LOOK_CLOSER
-
-if TYPE_CHECKING:
-    from processors.redaction import Redactor
 
 ORDINARY = """
 service.name service.version service.instance.id service.namespace host.name host.id os.type
@@ -122,3 +118,27 @@ def test_the_hint_reaches_the_screen(redactor: Redactor) -> None:
     """Scenario: a short JSON text with a password. Guarantees: marked although no rule matches."""
     assert LOOK_CLOSER in redactor._marks('{"db_pwd":7}')
     assert redactor.redact_text('{"db_pwd":7}').text == '{"db_pwd": "<CREDENTIAL>"}'
+
+
+@pytest.mark.parametrize(
+    "names",
+    [
+        '"key": "password", "name": "x"',
+        '"name": "x", "key": "password"',
+        '"Name": "password", "name": 7',
+        '"key": "password", "key": "x"',
+    ],
+)
+def test_each_name_of_a_value_says_what_it_is(redactor: Redactor, names: str) -> None:
+    """Scenario: more names than one beside a value. Guarantees: one of a secret is enough."""
+    assert redactor.redact_text(f'{{{names}, "value": "x7"}}').text == (
+        f'{{{names}, "value": "<CREDENTIAL>"}}'
+    )
+
+
+def test_a_key_value_says_what_it_says_beside_a_name() -> None:
+    """Scenario: the user blocks ``value``. Guarantees: a name beside it does not take that back."""
+    redactor = Redactor(RedactionSettings(blocked_key_patterns=("^value$",)))
+    assert redactor.redact_text('{"key": "a", "value": "x"}').text == (
+        '{"key": "a", "value": "<BLOCKED>"}'
+    )

@@ -10,6 +10,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from collector.model import schema as s
 from collector.model.log_schema import BODY, BODY_TYPE, EVENT_NAME
 from processors.redaction.keys import SCAN
 
@@ -24,6 +25,8 @@ if TYPE_CHECKING:
 
 # Events of OpenTelemetry's GenAI conventions: their bodies are prompts and answers.
 _GEN_AI: Final = "gen_ai."
+# The attribute that told an event's name before log records had a field for it.
+_NAME_KEY: Final = "event.name"
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +36,7 @@ class Body:
     start: int
     types: pa.StringArray
     event_names: pa.StringArray
+    attributes: pa.MapArray
 
     @staticmethod
     def of(batch: Batch, value_side: Encoded) -> Body | None:
@@ -42,7 +46,8 @@ class Body:
         for leaf in value_side.leaves:
             if leaf.path == (BODY,):
                 start = value_side.place(leaf).start
-                return Body(start, batch.column(BODY_TYPE), batch.column(EVENT_NAME))
+                columns = (BODY_TYPE, EVENT_NAME, s.ATTRIBUTES)
+                return Body(start, *map(batch.column, columns))
         return None
 
     def tagged(self, tags: pa.StringArray) -> NDArray[np.int64] | None:
@@ -54,11 +59,26 @@ class Body:
         """Yield the classes that bodies are judged under, each with its positions."""
         if keys.body is SCAN and keys.gen_ai_body is SCAN:
             return
-        found = pc.starts_with(self.event_names, _GEN_AI).fill_null(False)
-        is_gen_ai = found.to_numpy(zero_copy_only=False)
+        is_gen_ai = _is_gen_ai(self.event_names)
+        is_gen_ai[self._rows_with_event_names()] = True
         for key_class, chosen in ((keys.body, ~is_gen_ai), (keys.gen_ai_body, is_gen_ai)):
             if key_class is not SCAN and chosen.any():
                 yield key_class, np.flatnonzero(chosen) + self.start
+
+    def _rows_with_event_names(self) -> NDArray[np.int64]:
+        """Return the rows in whose attributes a GenAI event is named."""
+        offsets = self.attributes.offsets.to_numpy()
+        first, last = int(offsets[0]), int(offsets[-1])
+        is_name = pc.equal(self.attributes.keys.slice(first, last - first), _NAME_KEY)
+        values = self.attributes.items.slice(first, last - first)
+        places = np.flatnonzero(is_name.to_numpy(zero_copy_only=False) & _is_gen_ai(values))
+        return np.searchsorted(offsets, places + first, side="right") - 1
+
+
+def _is_gen_ai(names: pa.StringArray) -> NDArray[np.bool_]:
+    found = pc.starts_with(names, _GEN_AI).fill_null(False)
+    told: NDArray[np.bool_] = found.to_numpy(zero_copy_only=False)
+    return told.copy()
 
 
 def with_allowed_keys(

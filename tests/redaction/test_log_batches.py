@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pytest
 from opentelemetry.proto.common.v1.common_pb2 import AnyValue, ArrayValue, KeyValue, KeyValueList
@@ -78,9 +79,17 @@ def test_bodies_of_gen_ai_events_are_content() -> None:
     processor, _ = made(content="drop")
     prompt = pairs(content=AnyValue(string_value="a harmless prompt"))
     records = [LogRecord(body=prompt, event_name=name) for name in ("gen_ai.user.message", "other")]
-    dropped, kept = processor.process(batch(*records)).column("body").to_pylist()
-    assert "harmless" not in dropped
-    assert kept == '{"content": "a harmless prompt"}'
+    # by the attribute that the field replaced, and by the two with different names
+    names = AnyValue(string_value="gen_ai.choice"), AnyValue(string_value="other")
+    records += [
+        LogRecord(body=prompt, attributes=[KeyValue(key=key, value=name)], event_name="other")
+        for key in ("event.name", "other")
+        for name in names
+    ]
+    bodies = processor.process(batch(LogRecord(), *records).keep(np.arange(7) > 0)).column("body")
+    kept = '{"content": "a harmless prompt"}'
+    dropped = kept.replace("a harmless prompt", "<CONTENT:17>")
+    assert bodies.to_pylist() == [dropped, kept, dropped, kept, kept, kept]
 
 
 def test_an_ignored_key_never_is_the_body() -> None:

@@ -17,6 +17,8 @@ from collector.otlp.requests import (
     RequestDecoder,
     id_lengths,
     ids_or_null,
+    known_bits,
+    known_numbers,
     nonzero_of_length,
 )
 from collector.otlp.values import attribute_maps
@@ -28,6 +30,8 @@ if TYPE_CHECKING:
 
 _KINDS: Final = pa.array(s.KIND_NAMES, pa.string())
 _STATUSES: Final = pa.array(s.STATUS_NAMES, pa.string())
+# trace.proto, SpanFlags: W3C trace flags, and whether the parent is remote
+_FLAG_BITS: Final = 0x3FF
 
 
 class Decoder(RequestDecoder[SpanBatch]):
@@ -66,7 +70,7 @@ def _span_batch(flat: Flat, now_us: int) -> SpanBatch:
         s.SPAN_ID: spans.field("span_id").cast(pa.binary(SPAN_ID_BYTES)),
         s.PARENT_SPAN_ID: parent,
         s.TRACE_STATE: spans.field("trace_state"),
-        s.FLAGS: spans.field("flags").cast(pa.int64()),
+        s.FLAGS: known_bits(spans.field("flags"), _FLAG_BITS),
         s.IS_ROOT: parent.is_null(),
         s.START_TIME: pa.array(start // 1000).view(s.TIMESTAMP),
         s.START_TIME_UNIX_NANO: pa.array(start),
@@ -90,13 +94,7 @@ def _span_batch(flat: Flat, now_us: int) -> SpanBatch:
 
 
 def _names(names: pa.StringArray, numbers: pa.Array) -> pa.Array:
-    """Return an enum's names; a number that has none yet is written in digits."""
-    values = numbers.fill_null(0).to_numpy()
-    known = (values >= 0) & (values < len(names))
-    if known.all():
-        return names.take(pa.array(values))
-    named = names.take(pa.array(np.where(known, values, 0)))
-    return pc.if_else(pa.array(known), named, pa.array(values).cast(pa.string()))
+    return names.take(pa.array(known_numbers(numbers, len(names))))
 
 
 def _present(owner: pa.StructArray, child: pa.Array) -> pa.Array:
@@ -130,7 +128,7 @@ def _links(links: pa.ListArray) -> pa.ListArray:
             items.field("trace_id"),
             items.field("span_id"),
             items.field("trace_state"),
-            items.field("flags").cast(pa.int64()),
+            known_bits(items.field("flags"), _FLAG_BITS),
             maps.values,
             maps.types,
             items.field("dropped_attributes_count").cast(pa.int64()),

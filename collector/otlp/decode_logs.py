@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 import pyarrow as pa
@@ -17,6 +17,8 @@ from collector.otlp.requests import (
     RequestDecoder,
     id_lengths,
     ids_or_null,
+    known_bits,
+    known_numbers,
 )
 from collector.otlp.values import attribute_maps, typed_texts
 
@@ -24,6 +26,10 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from collector.otlp.requests import Flat
+
+# logs.proto, LogRecordFlags: W3C trace flags
+_FLAG_BITS: Final = 0xFF
+_SEVERITIES: Final = 25  # SeverityNumber: 0, unspecified, to 24
 
 
 class LogDecoder(RequestDecoder[LogBatch]):
@@ -60,8 +66,10 @@ class LogDecoder(RequestDecoder[LogBatch]):
             s.INGEST_TIME: pa.array(np.full(count, now_us)).view(s.TIMESTAMP),
             s.TRACE_ID: ids_or_null(records.field("trace_id"), TRACE_ID_BYTES),
             s.SPAN_ID: ids_or_null(records.field("span_id"), SPAN_ID_BYTES),
-            s.FLAGS: records.field("flags").cast(pa.int64()),
-            ls.SEVERITY_NUMBER: records.field("severity_number").fill_null(0).cast(pa.int32()),
+            s.FLAGS: known_bits(records.field("flags"), _FLAG_BITS),
+            ls.SEVERITY_NUMBER: pa.array(
+                known_numbers(records.field("severity_number"), _SEVERITIES)
+            ),
             ls.SEVERITY_TEXT: records.field("severity_text"),
             ls.EVENT_NAME: records.field("event_name"),
             ls.BODY: body.texts,

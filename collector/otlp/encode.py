@@ -226,7 +226,7 @@ def _unsigned(array: pa.Array) -> pa.Array:
 
 
 def _numbers(names: tuple[str, ...], column: pa.Array) -> pa.Array:
-    """Return an enum's numbers; a name that is digits is a number without a name."""
+    """Return an enum's numbers; earlier versions wrote digits for one without a name."""
     encoded = column.dictionary_encode()
     numbers = [
         names.index(name) if name in names else int(name) for name in encoded.dictionary.to_pylist()

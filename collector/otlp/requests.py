@@ -202,6 +202,20 @@ def ids_or_null(array: pa.BinaryArray, length: int) -> pa.Array:
     return nulled.cast(pa.binary(length))
 
 
+def known_numbers(numbers: pa.Array, count: int) -> NDArray[np.int32]:
+    """Return an enum's numbers below ``count``, any other as 0: unset.
+
+    A sender can write any number there, and redaction does not look at numbers that have a name.
+    """
+    values: NDArray[np.int32] = numbers.fill_null(0).to_numpy()
+    return np.where((values >= 0) & (values < count), values, np.int32(0))
+
+
+def known_bits(flags: pa.Array, mask: int) -> pa.Array:
+    """Return the flags as 64-bit integers, without the bits that mean nothing (see above)."""
+    return pc.bit_wise_and(flags.cast(pa.int64()), mask)
+
+
 def _parents(lists: pa.ListArray) -> Rows:
     """Return for each item of all lists the position of its list."""
     return np.repeat(np.arange(len(lists)), np.diff(lists.offsets.to_numpy()))

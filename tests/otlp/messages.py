@@ -18,6 +18,7 @@ TEXT = st.text(max_size=12)
 INT64 = st.integers(-(2**63), 2**63 - 1)
 UINT64 = st.integers(0, 2**64 - 1)
 UINT32 = st.integers(0, 2**32 - 1)
+FLAGS = st.integers(0, 0x3FF)  # the others mean nothing and are not kept
 
 
 def _any_value(children: st.SearchStrategy[AnyValue]) -> st.SearchStrategy[AnyValue]:
@@ -59,7 +60,7 @@ LINKS = st.builds(
     trace_state=TEXT,
     attributes=ATTRIBUTES,
     dropped_attributes_count=UINT32,
-    flags=UINT32,
+    flags=FLAGS,
 )
 SPANS = st.builds(
     Span,
@@ -78,7 +79,7 @@ SPANS = st.builds(
     links=st.lists(LINKS, max_size=2),
     dropped_links_count=UINT32,
     status=st.builds(Status, message=TEXT, code=st.integers(0, 2)),
-    flags=UINT32,
+    flags=FLAGS,
 )
 SCOPE_SPANS = st.builds(
     ScopeSpans,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 from opentelemetry.proto.common.v1.common_pb2 import AnyValue, ArrayValue, KeyValue
-from opentelemetry.proto.trace.v1.trace_pb2 import Span
+from opentelemetry.proto.trace.v1.trace_pb2 import Span, Status
 
 from collector.model.batch import SpanBatch
 from collector.model.errors import InvalidPayload, PayloadTooLarge
@@ -168,12 +168,25 @@ def test_times_beyond_63_bits_and_end_before_start_do_not_hurt() -> None:
     assert row["start_time_unix_nano"] == -(2**63)
 
 
-def test_unknown_kinds_and_empty_requests() -> None:
-    """Scenario: an enum value of the future, an empty body. Guarantees: kept in digits, success."""
-    decoded = DECODER.decode([small_request(plain_span(kind=42)), b""])
+@pytest.mark.parametrize("number", [-1, 6, 42, 2**31 - 1, -(2**31)])
+def test_numbers_without_a_meaning_are_not_kept(number: int) -> None:
+    """Scenario: enums and flags with any number, of the future or somebody's; an empty body.
+
+    Guarantees: none is stored where redaction does not look; success.
+    """
+    bits = number & 0xFFFFFFFF
+    span = plain_span(
+        kind=number,
+        status=Status(code=number),
+        flags=bits,
+        links=[Span.Link(trace_id=b"\x01" * 16, span_id=b"\x01" * 8, flags=bits)],
+    )
+    decoded = DECODER.decode([small_request(span), b""])
     assert not decoded.errors
     assert decoded.received.tolist() == [1, 0]
-    assert decoded.batch.table["kind"].to_pylist() == ["42"]
+    [row] = decoded.batch.table.to_pylist()
+    assert (row["kind"], row["status_code"]) == ("UNSPECIFIED", "UNSET")
+    assert row["flags"] == row["links"][0]["flags"] == bits & 0x3FF
 
 
 def test_promoted_columns_repeat_attributes_in_order_of_trust() -> None:

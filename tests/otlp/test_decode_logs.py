@@ -32,6 +32,14 @@ def rows(*raws: bytes) -> list[dict[str, object]]:
     return decoded.batch.table.to_pylist()
 
 
+@pytest.mark.parametrize(("number", "kept"), [(24, 24), (25, 0), (-1, 0), (2**31 - 1, 0)])
+def test_numbers_without_a_meaning_are_not_kept(number: int, kept: int) -> None:
+    """Scenario: severities and flags, some of no meaning. Guarantees: only those with one stay."""
+    record = LogRecord(severity_number=number, flags=number & 0xFFFFFFFF)
+    [row] = rows(request(record))
+    assert (row["severity_number"], row["flags"]) == (kept, number & 0xFF)
+
+
 @pytest.mark.parametrize(
     ("body", "text", "tag"),
     [

@@ -347,13 +347,16 @@ class Redactor:
         return []
 
     def _in_bytes(self, text: str, key_class: KeyClass) -> Found | None:
-        """Return the first find to cut in base64 of bytes, read as UTF-8 and as Latin-1."""
+        """Return the first find to cut in base64 of bytes, read as UTF-8, Latin-1 and UTF-16."""
         try:
             raw = base64.b64decode(text + "=" * (-len(text) % 4), altchars=None, validate=True)
         except (ValueError, binascii.Error):
             return None
         plain = KeyClass(context=key_class.context)
-        for reading in (raw.decode("utf-8", "replace"), raw.decode("latin-1")):
+        readings = [raw.decode("utf-8", "replace"), raw.decode("latin-1")]
+        if b"\0" in raw:  # every second byte of ASCII in UTF-16, whichever comes first
+            readings.append(raw.replace(b"\0", b"").decode("latin-1"))
+        for reading in readings:
             verdict = self._judge(reading, plain, 1, _Trail())
             if verdict is not None and verdict.is_cut:
                 return next(one for one in verdict.found if not self.operators.keeps(one.entity))

@@ -131,6 +131,8 @@ def test_every_type_of_value(processor: RedactionProcessor) -> None:
         ("b", base64.b64encode(MAIL.encode()).decode(), "bytes"),
         ("latin", base64.b64encode(b"\xff" + MAIL.encode()).decode(), "bytes"),
         ("ok", base64.b64encode(b"harmless").decode(), "bytes"),
+        *((f"utf-16-{one}", base64.b64encode(MAIL.encode(f"utf-16-{one}")).decode(), "bytes")
+          for one in ("le", "be")),
         ("l", f'["a", "{MAIL}", 1.50]', "array"), ("m", '{"password": 5, "n": 1}', "kvlist"),
         ("user.id", "42", "int"), ("api_key", "7", "int"), ("user.email", None, "empty"),
         ("password", "", None),
@@ -139,6 +141,7 @@ def test_every_type_of_value(processor: RedactionProcessor) -> None:
     assert redacted.pop("user.id", "").startswith("<IDENTITY:")
     assert redacted == {
         "n": "<CREDIT_CARD>", "d": "<CREDIT_CARD>", "flag": "true", "b": "<EMAIL_ADDRESS>",
+        "utf-16-le": "<EMAIL_ADDRESS>", "utf-16-be": "<EMAIL_ADDRESS>",
         "latin": "<EMAIL_ADDRESS>", "ok": base64.b64encode(b"harmless").decode(),
         "l": '["a", "<EMAIL_ADDRESS>", 1.50]', "m": '{"password": "<CREDENTIAL>", "n": 1}',
         "api_key": "<CREDENTIAL>", "user.email": None, "password": "",

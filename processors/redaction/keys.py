@@ -125,7 +125,7 @@ class KeyClassifier:
         words = "|".join(HINTS)
         return (
             rf'(?:{words})[^"]*"\s*:'
-            rf'|"(?:key|name)"\s*:\s*"[^"]*(?:{words})'
+            rf'|"(?:key|name|stringValue)"\s*:\s*"[^"]*(?:{words})'
             rf'|"bytesValue"'
         )
 

@@ -63,7 +63,16 @@ class JsonRedactor:
     def _nested(self, value: list[Any], key_class: KeyClass, depth: int) -> list[Any]:
         if isinstance(value, Object):
             return self._object(value, key_class, depth)
-        items = [self._value(item, key_class, depth + 1) for item in value]
+        entries = _typed_entries(value)
+        names = _names_of_value(entries)
+        if names:
+            items = [
+                self._value(item, self._named(names, key, key_class), depth + 1)
+                for item, (key, _) in zip(value, entries, strict=True)
+            ]
+            self.is_at_rest &= _names_of_value(_typed_entries(items)) == names
+        else:
+            items = [self._value(item, key_class, depth + 1) for item in value]
         return value if all(map(is_, items, value)) else items
 
     def _leaf(self, value: Any, text: str, key_class: KeyClass, depth: int) -> Any:
@@ -82,9 +91,7 @@ class JsonRedactor:
         names = _names_of_value(value)
         pairs: list[tuple[str, Any]] = []
         for key, item in value:
-            inner = self._inner(key, outer)
-            for name in names if key in {"value", "Value"} else ():
-                inner = self._inner(name, inner)
+            inner = self._named(names, key, self._inner(key, outer))
             new_key = self._leaf(key, key, SCAN, depth)
             self.is_at_rest &= new_key is key
             pairs.append((new_key, self._value(item, inner, depth + 1)))
@@ -94,6 +101,12 @@ class JsonRedactor:
             new[0] is old[0] and new[1] is old[1] for new, old in zip(pairs, value, strict=True)
         )
         return value if unchanged else Object(pairs)
+
+    def _named(self, names: list[str], key: str, inner: KeyClass) -> KeyClass:
+        """Return the class of what stands under ``key`` beside these names of a value."""
+        for name in names if key in {"value", "Value"} else ():
+            inner = self._inner(name, inner)
+        return inner
 
     def _inner(self, key: str, outer: KeyClass) -> KeyClass:
         """Return the class of a value under ``key`` inside a value of class ``outer``."""
@@ -118,3 +131,17 @@ def _names_of_value(value: list[tuple[str, Any]]) -> list[str]:
     """
     found = [item for key, item in value if key in {"key", "name", "Key", "Name"}]
     return [item for item in found if isinstance(item, str)]
+
+
+def _typed_entries(value: list[Any]) -> list[tuple[str, Any]]:
+    """Return the entries of a map that stands as OTLP/JSON, with values that are text."""
+    entries: list[tuple[str, Any]] = []
+    for item in value:
+        match item:
+            case [("key", str() as key), ("value", [("stringValue", text)])]:
+                entries.append((key, text))
+            case [("key", str() as key), *_]:
+                entries.append((key, None))
+            case _:
+                return []
+    return entries

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 import regex
 from hypothesis import given
@@ -142,3 +144,22 @@ def test_a_key_value_says_what_it_says_beside_a_name() -> None:
     assert redactor.redact_text('{"key": "a", "value": "x"}').text == (
         '{"key": "a", "value": "<BLOCKED>"}'
     )
+
+
+@pytest.mark.parametrize("odd", [{}, {"bytesValue": "eA=="}])
+def test_the_name_of_a_value_in_a_map_that_plain_json_would_change(
+    redactor: Redactor, unscreened: Redactor, odd: dict[str, str]
+) -> None:
+    """Scenario: ``{"key": "password", "value": …}`` beside bytes or nothing, so as OTLP/JSON.
+
+    Guarantees: the value goes, at once and as unscreened; the same map in another order too.
+    """
+    name = {"key": "key", "value": {"stringValue": "password"}}
+    value = {"key": "value", "value": {"arrayValue": {"values": [{"stringValue": "x7"}]}}}
+    other = {"key": "other", "value": odd}
+    for entries in ([name, value, other], [other, value, name]):
+        text = json.dumps({"kvlistValue": {"values": entries}})
+        once = redactor.redact_text(text).text
+        assert "x7" not in once
+        assert json.dumps(other) in once
+        assert once == unscreened.redact_text(text).text == redactor.redact_text(once).text

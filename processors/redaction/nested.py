@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass, replace
+from functools import reduce
 from operator import is_
 from typing import TYPE_CHECKING, Any, Final
 
@@ -19,6 +20,8 @@ if TYPE_CHECKING:
 
 
 MAX_DEPTH: Final = 64
+_NAME: Final = frozenset({"key", "name", "Key", "Name"})
+_VALUE: Final = frozenset({"value", "Value"})
 
 
 @dataclass(slots=True)
@@ -66,8 +69,9 @@ class JsonRedactor:
         entries = _typed_entries(value)
         names = _names_of_value(entries)
         if names:
+            named = reduce(self._inner, names, key_class)
             items = [
-                self._value(item, self._named(names, key, key_class), depth + 1)
+                self._value(item, named if key in _VALUE else key_class, depth + 1)
                 for item, (key, _) in zip(value, entries, strict=True)
             ]
             self.is_at_rest &= _names_of_value(_typed_entries(items)) == names
@@ -89,9 +93,10 @@ class JsonRedactor:
 
     def _object(self, value: Object, outer: KeyClass, depth: int) -> Object:
         names = _names_of_value(value)
+        named = reduce(self._inner, names, outer)
         pairs: list[tuple[str, Any]] = []
         for key, item in value:
-            inner = self._named(names, key, self._inner(key, outer))
+            inner = self._inner(named if key in _VALUE else outer, key)
             new_key = self._leaf(key, key, SCAN, depth)
             self.is_at_rest &= new_key is key
             pairs.append((new_key, self._value(item, inner, depth + 1)))
@@ -102,13 +107,7 @@ class JsonRedactor:
         )
         return value if unchanged else Object(pairs)
 
-    def _named(self, names: list[str], key: str, inner: KeyClass) -> KeyClass:
-        """Return the class of what stands under ``key`` beside these names of a value."""
-        for name in names if key in {"value", "Value"} else ():
-            inner = self._inner(name, inner)
-        return inner
-
-    def _inner(self, key: str, outer: KeyClass) -> KeyClass:
+    def _inner(self, outer: KeyClass, key: str) -> KeyClass:
         """Return the class of a value under ``key`` inside a value of class ``outer``."""
         if outer.is_whole:
             return outer
@@ -129,7 +128,7 @@ def _names_of_value(value: list[tuple[str, Any]]) -> list[str]:
 
     Where several may be the name, all are: each says what it knows of the value.
     """
-    found = [item for key, item in value if key in {"key", "name", "Key", "Name"}]
+    found = [item for key, item in value if key in _NAME]
     return [item for item in found if isinstance(item, str)]
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left, bisect_right
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -66,14 +67,13 @@ def outside_tokens(text: str, findings: list[Finding], token: re.Pattern[str]) -
     spans = [match.span() for match in token.finditer(text)]
     if not spans:
         return findings
+    starts, ends = zip(*spans, strict=True)
     kept = []
     for found in findings:
         start, end = found.start, found.end
         rest = []
         position = start
-        for token_start, token_end in spans:
-            if token_end <= start or token_start >= end:
-                continue
+        for token_start, token_end in spans[bisect_right(ends, start) : bisect_left(starts, end)]:
             rest.append(text[position : max(position, token_start)])
             position = token_end
             start, end = min(start, token_start), max(end, token_end)

@@ -41,6 +41,8 @@ class NoTelemetry:
     def add(self, *_: object) -> None:
         """Ignore."""
 
+    set = add
+
 
 def prompt(rng: random.Random, *, as_json: bool) -> str:
     """Return 60 words, one in twenty with an e-mail address."""

@@ -61,24 +61,35 @@ def unescape(text: str) -> str:
 
 def decode(text: str) -> str:
     """Undo one layer of everything this module knows."""
-    text = fold(text)
-    text = unescape(text)
-    if "%" in text:
-        text = unquote(text)
-    text = _BASE64.sub(_decoded, text)
-    return _EXPONENT.sub(_written_out, text)
+    return _undone(text)[-1]
 
 
 def readings(text: str) -> list[str]:
-    """Return the decodings of the text that differ from it, one layer after the other."""
+    """Return the decodings of the text that differ from it, one layer after the other.
+
+    Each is read with its base64 left as it is, too: that is what stands behind ``Basic%20``.
+    """
     found: list[str] = []
+    latest = [text]
     for _ in range(_MAX_ROUNDS):
-        decoded = decode(text) if _may_differ(text) else text
-        if decoded == text:
+        before = len(found)
+        for one in latest:
+            for new in _undone(one) if _may_differ(one) else ():
+                if new != text and new not in found:
+                    found.append(new)
+        latest = found[before:]
+        if not latest:
             break
-        found.append(decoded)
-        text = decoded
     return found
+
+
+def _undone(text: str) -> tuple[str, ...]:
+    """Return the text without one layer of all but base64 and exponents, and of those as well."""
+    spelled_out = unescape(fold(text))
+    if "%" in spelled_out:
+        spelled_out = unquote(spelled_out)
+    undone = _EXPONENT.sub(_written_out, _BASE64.sub(_decoded, spelled_out))
+    return (undone,) if undone == spelled_out else (spelled_out, undone)
 
 
 def _may_differ(text: str) -> bool:

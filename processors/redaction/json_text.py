@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import json
+import re
 from json.encoder import encode_basestring
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+
+_QUOTED: Final = re.compile(r'[ \t\r\n]*"(?:[ \t\r\n"]|\\[nrt"\\])*[{\[]')
 
 
 class _Number(str):
@@ -22,24 +26,31 @@ class Object(list[tuple[str, Any]]):
     __slots__ = ()
 
 
+_DECODER: Final = json.JSONDecoder(
+    object_pairs_hook=Object,
+    parse_int=_Number,
+    parse_float=_Number,
+    parse_constant=_Number,
+)
+
+
 def looks_like_json(text: str) -> bool:
     """Tell whether the text may be a JSON object or array."""
     start = text[:64].lstrip(" \t\n\r")[:1]
     return start in ("{", "[") or (start == "" and text.lstrip(" \t\n\r")[:1] in ("{", "["))
 
 
+def holds_json(text: str) -> bool:
+    """Tell whether the text may be JSON, or JSON that was written as a JSON string."""
+    return looks_like_json(text) or (text[:1] in ' \t\r\n"' and _QUOTED.match(text) is not None)
+
+
 def parse(text: str) -> Any:
-    """Return the parsed object or array.
+    """Return the parsed object or array (or string).
 
     Raises ValueError when the text is no JSON and RecursionError when it is nested too deeply.
     """
-    return json.loads(
-        text,
-        object_pairs_hook=Object,
-        parse_int=_Number,
-        parse_float=_Number,
-        parse_constant=_Number,
-    )
+    return _DECODER.decode(text)
 
 
 def dump(value: Any) -> str:
@@ -47,12 +58,23 @@ def dump(value: Any) -> str:
     if isinstance(value, _Number):
         return str(value)
     if isinstance(value, str):
-        return _quoted(value)
+        return quoted(value)
     if isinstance(value, Object):
-        return "{" + ", ".join(f"{_quoted(key)}: {dump(item)}" for key, item in value) + "}"
+        return "{" + ", ".join(f"{quoted(key)}: {dump(item)}" for key, item in value) + "}"
     if isinstance(value, list):
         return "[" + ", ".join(map(dump, value)) + "]"
     return json.dumps(value)
+
+
+def quoted(text: str) -> str:
+    """Return the JSON string of a text."""
+    if text.isascii():
+        return encode_basestring(text)
+    try:
+        text.encode()
+    except UnicodeEncodeError:  # a lone surrogate came as an escape and must go as one
+        return json.dumps(text)
+    return encode_basestring(text)
 
 
 def leaves(text: str) -> Iterator[str]:
@@ -73,13 +95,3 @@ def leaves(text: str) -> Iterator[str]:
             waiting.extend(value)
         elif isinstance(value, str) and not isinstance(value, _Number):
             yield value
-
-
-def _quoted(text: str) -> str:
-    if text.isascii():
-        return encode_basestring(text)
-    try:
-        text.encode()
-    except UnicodeEncodeError:  # a lone surrogate came as an escape and must go as one
-        return json.dumps(text)
-    return encode_basestring(text)

@@ -20,8 +20,9 @@ if TYPE_CHECKING:
 
 
 MAX_DEPTH: Final = 64
-_NAME: Final = frozenset({"key", "name", "Key", "Name"})
-_VALUE: Final = frozenset({"value", "Value"})
+# OTLP's and many SDKs' way to write an attribute: {"key": K, "value": …}
+NAME_KEYS: Final = frozenset({"key", "name", "Key", "Name"})
+VALUE_KEYS: Final = frozenset({"value", "Value"})
 
 
 @dataclass(slots=True)
@@ -56,11 +57,11 @@ class JsonRedactor:
             self.found.append(Found(REDACTED, "too deep"))
             return TOO_DEEP
         if isinstance(value, str):
-            return self._leaf(value, value, key_class, depth)
+            return self.leaf(value, value, key_class, depth)
         if isinstance(value, list):
             return self._nested(value, key_class, depth)
         if key_class.is_whole and value is not None:
-            return self._leaf(value, json.dumps(value), key_class, depth)
+            return self.leaf(value, json.dumps(value), key_class, depth)
         return value
 
     def _nested(self, value: list[Any], key_class: KeyClass, depth: int) -> list[Any]:
@@ -69,9 +70,9 @@ class JsonRedactor:
         entries = _typed_entries(value)
         names = _names_of_value(entries)
         if names:
-            named = reduce(self._inner, names, key_class)
+            named = reduce(self.inner, names, key_class)
             items = [
-                self._value(item, named if key in _VALUE else key_class, depth + 1)
+                self._value(item, named if key in VALUE_KEYS else key_class, depth + 1)
                 for item, (key, _) in zip(value, entries, strict=True)
             ]
             self.is_at_rest &= _names_of_value(_typed_entries(items)) == names
@@ -79,7 +80,8 @@ class JsonRedactor:
             items = [self._value(item, key_class, depth + 1) for item in value]
         return value if all(map(is_, items, value)) else items
 
-    def _leaf(self, value: Any, text: str, key_class: KeyClass, depth: int) -> Any:
+    def leaf(self, value: Any, text: str, key_class: KeyClass, depth: int) -> Any:
+        """Return what to write for a leaf or key that reads as ``text``; itself if it may stay."""
         if key_class is SCAN and text in self.clean:
             return value
         verdict = self.judge(text, key_class, depth + 1)
@@ -93,11 +95,11 @@ class JsonRedactor:
 
     def _object(self, value: Object, outer: KeyClass, depth: int) -> Object:
         names = _names_of_value(value)
-        named = reduce(self._inner, names, outer)
+        named = reduce(self.inner, names, outer)
         pairs: list[tuple[str, Any]] = []
         for key, item in value:
-            inner = self._inner(named if key in _VALUE else outer, key)
-            new_key = self._leaf(key, key, SCAN, depth)
+            inner = self.inner(named if key in VALUE_KEYS else outer, key)
+            new_key = self.leaf(key, key, SCAN, depth)
             self.is_at_rest &= new_key is key
             pairs.append((new_key, self._value(item, inner, depth + 1)))
         if names:
@@ -107,7 +109,7 @@ class JsonRedactor:
         )
         return value if unchanged else Object(pairs)
 
-    def _inner(self, outer: KeyClass, key: str) -> KeyClass:
+    def inner(self, outer: KeyClass, key: str) -> KeyClass:
         """Return the class of a value under ``key`` inside a value of class ``outer``."""
         if outer.is_whole:
             return outer
@@ -124,11 +126,11 @@ class JsonRedactor:
 
 
 def _names_of_value(value: list[tuple[str, Any]]) -> list[str]:
-    """Return K of ``{"key": K, "value": …}``: OTLP's and many SDKs' way to write an attribute.
+    """Return K of ``{"key": K, "value": …}``.
 
     Where several may be the name, all are: each says what it knows of the value.
     """
-    found = [item for key, item in value if key in _NAME]
+    found = [item for key, item in value if key in NAME_KEYS]
     return [item for item in found if isinstance(item, str)]
 
 

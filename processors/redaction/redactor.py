@@ -15,6 +15,7 @@ from processors.redaction.content import replace_content
 from processors.redaction.detectors import Detectors
 from processors.redaction.finder import Finder
 from processors.redaction.findings import Finding, RedactionFailedError
+from processors.redaction.fragments import redact_fragments
 from processors.redaction.keys import SCAN, KeyClass, KeyClassifier, KeyKind
 from processors.redaction.ner import NamedEntities
 from processors.redaction.operators import (
@@ -247,11 +248,18 @@ class Redactor:
                 return self.operators.replacement(inside.entity, text, is_exact=False)
         if not marks and not self._detectors.blind and not key_class.has_names:
             return None
-        if json_text.looks_like_json(text):
+        if json_text.holds_json(text):
+            walk = nested.JsonRedactor(
+                self._judge_leaf, self.keys.classify_nested, self._unsuspicious, trail.found
+            )
             try:
-                return self._in_json(text, key_class, depth, trail)
-            except ValueError:
-                pass  # no JSON after all: plain text that begins with a bracket
+                return self._in_json(text, key_class, depth, trail, walk)
+            except (
+                ValueError
+            ):  # cut off, or more than one, or plain text that begins with a bracket
+                without = redact_fragments(text, walk, depth)
+            if without is not None:
+                return without
         named = self._names.find(text) if self._names and key_class.has_names else []
         found, kept = self._finder.find(text, marks, key_class, named)
         trail.note(found)
@@ -266,11 +274,11 @@ class Redactor:
             return self.operators.replacement(found[0].entity, text, is_exact=False)
         return self._other_readings(text, key_class, trail) if LOOK_CLOSER in marks else None
 
-    def _in_json(self, text: str, key_class: KeyClass, depth: int, trail: _Trail) -> str | None:
+    @staticmethod
+    def _in_json(
+        text: str, key_class: KeyClass, depth: int, trail: _Trail, walk: nested.JsonRedactor
+    ) -> str | None:
         """Return redacted JSON, None if nothing was found; raises ValueError if it is no JSON."""
-        walk = nested.JsonRedactor(
-            self._judge_leaf, self.keys.classify_nested, self._unsuspicious, trail.found
-        )
         try:
             if depth <= nested.MAX_DEPTH:
                 redacted = walk.redact(text, key_class, depth)

@@ -48,7 +48,7 @@ FOUND = [
     ('password="correct horse"', 'password="<SECRET>"'),
     ("Authorization: Bearer abc.def-123456", "Authorization: Bearer <SECRET>"),
     ("basic dXNlcjpwYXNzd29yZA==", "basic <SECRET>"),
-    ('{"a": "truncated", "password": "hunter2", "b', '{"a": "truncated", "password": "<SECRET>", "b'),
+    ('{"a": "truncated", "password": "hunter2", "b', '{"a": "truncated", "password": "<CREDENTIAL>", "b'),
     ("AccountKey=Zm9vYmFyYmF6Zm9vYmFyYmF6Zm9v==;E", "AccountKey=<SECRET>;E"),
     ("-----BEGIN RSA PRIVATE KEY-----\nMIIE\n-----END RSA PRIVATE KEY----- x", "<SECRET> x"),
     ("-----BEGIN PRIVATE KEY-----\nMIIEcut", "<SECRET>"),

@@ -1,0 +1,114 @@
+"""JSON that is no single whole document: cut off, or several in one text.
+
+Only what keys in it decide is judged here, where it stands; the text around it is left as it is,
+and the rules look through all of it afterwards.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+from processors.redaction.json_text import holds_json, quoted
+from processors.redaction.keys import SCAN
+from processors.redaction.nested import MAX_DEPTH, NAME_KEYS, VALUE_KEYS
+from processors.redaction.operators import REDACTED, TOO_DEEP
+from processors.redaction.verdict import Found
+from processors.redaction.views import unescape
+
+if TYPE_CHECKING:
+    from processors.redaction.keys import KeyClass
+    from processors.redaction.nested import JsonRedactor
+
+_SPACE: Final = r"[ \t\r\n]*"
+_KEY: Final = re.compile(rf'"([^"]*+)(?="{_SPACE}:)')
+_ESCAPED_QUOTE: Final = '\\"'
+# A string may be cut off at the end of the text, or of a line where the next document begins.
+_TOKEN: Final = re.compile(
+    rf'"(?P<string>(?:[^"\\\n]++|\\.|\n(?!\{{"))*+\\?)(?P<end>"(?P<colon>{_SPACE}:)?)?'
+    r"|(?P<mark>[{}\[\],:])"
+    r'|(?P<bare>[^ \t\r\n"{}\[\],:]++)',
+    re.DOTALL,
+)
+
+
+def redact_fragments(text: str, walk: JsonRedactor, depth: int) -> str | None:
+    """Return the text without the values that keys in it decide, None if there are none.
+
+    What stands behind a key up to the next comma is its value, however much of it there is; a
+    string in which JSON is written is judged as that JSON. The loop is over tokens.
+    """
+    if not _has_deciding_key(text, walk):
+        return None
+    parts: list[str] = []
+    position = 0
+    inside = _Inside([SCAN], [SCAN])
+    key, key_class = "", SCAN
+    for token in _TOKEN.finditer(text):
+        string, end, colon, mark, bare = token.groups()
+        if mark:
+            key, key_class = "", inside.behind(mark, key_class)
+            if len(inside.classes) + depth > MAX_DEPTH:
+                walk.found.append(Found(REDACTED, "too deep"))
+                return TOO_DEEP
+            continue
+        if colon:
+            key = _unquoted(string)
+            outer = inside.named if key in VALUE_KEYS else inside.classes
+            key_class = walk.inner(outer[-1], key)
+            continue
+        if key in NAME_KEYS and not bare:
+            inside.named[-1] = walk.inner(inside.named[-1], _unquoted(string))
+        key = ""
+        if bare == "null" or (key_class is SCAN and (bare or _ESCAPED_QUOTE not in string)):
+            continue
+        value = bare or _unquoted(string)
+        if key_class is SCAN and not holds_json(value):
+            continue
+        new = walk.leaf(value, value, key_class, depth)
+        if new is not value:
+            written = quoted(new)
+            parts += text[position : token.start()], written if bare or end else written[:-1]
+            position = token.end()
+    return "".join([*parts, text[position:]]) if parts else None
+
+
+@dataclass(frozen=True, slots=True)
+class _Inside:
+    """Of each open object or list: the class it has, and that of a value which it names."""
+
+    classes: list[KeyClass]
+    named: list[KeyClass]
+
+    def behind(self, mark: str, key_class: KeyClass) -> KeyClass:
+        """Return the class of what follows a mark; ``key_class`` is that of what stands there."""
+        if mark == ":":
+            return key_class
+        if mark in "{[":
+            self.classes.append(key_class)
+            self.named.append(key_class)
+        elif mark in "}]" and len(self.classes) > 1:
+            self.named.pop()
+            return self.classes.pop()
+        return self.classes[-1]
+
+
+def _has_deciding_key(text: str, walk: JsonRedactor) -> bool:
+    """Tell whether there is anything to look for; most texts that are no JSON have no keys."""
+    keys = set(map(_unquoted, set(_KEY.findall(text))))
+    if not keys or _ESCAPED_QUOTE in text:
+        return bool(keys)
+    is_named = not (NAME_KEYS.isdisjoint(keys) or VALUE_KEYS.isdisjoint(keys))
+    return is_named or any(walk.inner(SCAN, key) is not SCAN for key in keys)
+
+
+def _unquoted(text: str) -> str:
+    if "\\" not in text:
+        return text
+    try:
+        plain: str = json.loads(f'"{text}"', strict=False)
+    except ValueError:  # an escape that JSON does not know, or half of one
+        return unescape(text)
+    return plain

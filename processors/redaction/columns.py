@@ -132,7 +132,7 @@ class BatchRedaction:
             _mark_binary(special, binary)
         if self._redactor.strings_only:
             scalar = _both(
-                _tagged_positions(key_side, found, _SCALAR_TAGS),
+                _tagged_positions(key_side, found, _SCALAR_TAGS, each=True),
                 None if body is None else body.tagged(_SCALAR_TAGS),
             )
             if scalar is not None:
@@ -254,11 +254,12 @@ def _count(side: Encoded, changed: NDArray[np.bool_], counts: NDArray[np.int64])
 
 
 def _tagged_positions(
-    key_side: Encoded, found: Surfaces, wanted: pa.StringArray
+    key_side: Encoded, found: Surfaces, wanted: pa.StringArray, *, each: bool = False
 ) -> NDArray[np.int64] | None:
     """Return the value-side positions of values with a wanted type, None if there are none.
 
-    A value has a type if a type tag says so under the same key in the same map.
+    A value has a type if a type tag says so under the same key in the same map. A key that an app
+    gave twice leaves open which value a tag means: any, or with ``each`` those with a tag for each.
     """
     tags = pa.chunked_array([leaf.array for leaf in found.tags], pa.string())
     if not pc.any(pc.is_in(tags.unique(), wanted)).as_py():
@@ -272,8 +273,9 @@ def _tagged_positions(
         if len(tagged) and path in owners:
             here = _entry_ids(tag_leaves[path], key_side)[tagged]
             there = _entry_ids(owners[path], key_side)
+            meant = _as_often(here, there) if each else here
             positions.append(
-                np.flatnonzero(np.isin(there, here)) + key_side.place(owners[path]).start
+                np.flatnonzero(np.isin(there, meant)) + key_side.place(owners[path]).start
             )
     return np.concatenate(positions) if positions else None
 
@@ -289,6 +291,14 @@ def _both(
 def _entry_ids(leaf: Leaf, side: Encoded) -> NDArray[np.int64]:
     """Return for each map entry one number that stands for its map and its key."""
     return leaf.maps() * side.unseen + side.codes[side.place(leaf)]
+
+
+def _as_often(ids: NDArray[np.int64], others: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Return which of the ids are there at least as often as among the others."""
+    distinct, counts = np.unique(ids, return_counts=True)
+    ordered = np.sort(others)
+    wanted = np.searchsorted(ordered, distinct, "right") - np.searchsorted(ordered, distinct)
+    return distinct[counts >= wanted]
 
 
 def _mark_ignored(special: dict[KeyClass, NDArray[np.int64]], scalar: NDArray[np.int64]) -> None:

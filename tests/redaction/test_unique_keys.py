@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pyarrow as pa
+import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from collector.model import schema as s
 from collector.model.batch import SpanBatch
-
-if TYPE_CHECKING:
-    from processors.redaction import RedactionProcessor
+from config.settings import RedactionSettings
+from processors.redaction import RedactionProcessor
+from tests.redaction.conftest import Counts
 
 KEYS = ["same", "same#2", "other", "a@example.com", "b@example.com", "<EMAIL_ADDRESS>"]
 # (key, number, whether a tag says that it is one)
@@ -111,3 +112,37 @@ def test_many_distinct_keys(processor: RedactionProcessor) -> None:
     attributes = maps_of(processor.process(batch_of(rows)))
     assert [key for key, _ in attributes[50][0]][-1] == "key.50.0#2"
     assert [key for key, _ in attributes[49][0]] == ["key.49.0", "key.49.1", "key.49.2"]
+
+
+@pytest.mark.parametrize("is_first", [True, False])
+def test_a_tag_for_one_of_two_values_leaves_both_to_the_scan(*, is_first: bool) -> None:
+    """Scenario: numbers are left alone, and a key given twice has one number and one text.
+
+    Guarantees: the text is redacted, wherever it stands; two numbers are left, as one is.
+    """
+    text, number = ("same", "j@example.com"), ("same", "4111111111111111")
+    numbers = [("two", number[1]), ("two", number[1]), ("one", number[1])]
+    batch = SpanBatch.from_columns(
+        {
+            s.ATTRIBUTES: pa.array(
+                [[*((text, number) if is_first else (number, text)), *numbers], [number]],
+                s.STRING_MAP,
+            ),
+            s.NON_STRING_TYPES: pa.array(
+                [
+                    [("same", "int"), ("two", "int"), ("two", "int"), ("one", "int")],
+                    [("same", "int")],
+                ],
+                s.STRING_MAP,
+            ),
+        },
+        2,
+    )
+    settings = RedactionSettings(redact_all_types=False)
+    rows = RedactionProcessor(settings, Counts()).process(batch).column(s.ATTRIBUTES).to_pylist()
+    same = ["<EMAIL_ADDRESS>", "<CREDIT_CARD>"]
+    assert [value for _, value in rows[0]] == [
+        *(same if is_first else same[::-1]),
+        *[number[1]] * 3,
+    ]
+    assert rows[1] == [number]

@@ -11,6 +11,9 @@ if TYPE_CHECKING:
 
 _LETTERS: Final = re.compile(r"[^\W\d_]+")
 WORD: Final = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|\d+|[^\W\d_]+")
+# Where small letters follow capitals, the last capital may belong to either: APIKey, APIkey.
+_WORD_AFTER_CAPITALS: Final = re.compile(r"[A-Z]{2,}|[A-Z]?[a-z]+|\d+|[^\W\d_]+")
+_IS_UNCLEAR: Final = re.compile("[A-Z]{2}[a-z]")
 
 # Parts of a word that make the whole value a credential wherever they stand.
 _SECRET_PARTS: Final = ("password", "passwd", "passphrase", "passwort", "secret", "apikey")
@@ -81,6 +84,12 @@ HINTS: Final = (
     "key", "connection", "connstring", "signature", "user", "mail", "phone", "surname",
     "first", "last", "given", "family", "maiden", "birth", "dob", "msisdn", "tel",
 )  # fmt: skip
+
+
+def words_of(name: str) -> list[tuple[str, ...]]:
+    """Return the words of a key in lower case, cut as it may be meant: in one way or in two."""
+    cuts = (WORD, _WORD_AFTER_CAPITALS) if _IS_UNCLEAR.search(name) else (WORD,)
+    return [tuple(word.lower() for word in cut.findall(name)) for cut in cuts]
 
 
 def joined_words(text: str) -> str:

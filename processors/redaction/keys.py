@@ -18,6 +18,7 @@ from processors.redaction.key_words import (
     is_credential,
     is_identity,
     phrases_in,
+    words_of,
 )
 from processors.redaction.views import fold
 
@@ -168,22 +169,25 @@ class KeyClassifier:
         name = fold(key)[:_MAX_KEY]
         if self._token is not None and "<" in name:
             name = self._token.sub(" ", name)
-        words = tuple(word.lower() for word in WORD.findall(name))
+        cuts = words_of(name)
         by_trust = (
             (KeyKind.IGNORED, self.is_ignored(key)),
             (KeyKind.BLOCKED, _found(self._blocked, key)),
             (KeyKind.CREDENTIAL, _matches(self._credential, name)),
             (KeyKind.IDENTITY, _matches(self._identity, name)),
-            (KeyKind.CREDENTIAL, is_credential(words)),
-            (KeyKind.IDENTITY, is_identity(words, name.lower())),
+            (KeyKind.CREDENTIAL, any(map(is_credential, cuts))),
+            (KeyKind.IDENTITY, any(is_identity(words, name.lower()) for words in cuts)),
             (KeyKind.CONTENT, _matches(self._content, name)),
         )
         kinds = [kind for kind, applies in by_trust if applies]
         decides = next((kind for kind in kinds if kind not in self._kept), None)
         if decides is not None:
             return KeyClass(decides)
-        said = phrases_in(self._context, " ".join(words))
-        context = frozenset(self._context[phrase] for phrase in said)
+        context = frozenset(
+            self._context[phrase]
+            for words in cuts
+            for phrase in phrases_in(self._context, " ".join(words))
+        )
         sanitizer = self._sanitizers.get(key, "")
         has_names = _matches(self._named, name)
         if not context and not sanitizer and not has_names and not kinds:

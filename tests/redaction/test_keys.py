@@ -40,6 +40,7 @@ ai.usage.inputTokenDetails.cacheReadTokens ai.response.finishReason max_tokens m
 stop_token token_type num_tokens tokens tokenCount input.value output.value
 traceloop.entity.input openinference.span.kind feature_flag.key messaging.kafka.message.key
 aws.s3.key cache.key partition_key primary_key sort.key faas.trigger otel.scope.name
+HTTPServer JSONPath totalTOKENs IDEs TOKENcount APIkeyCount OStype GPUtemperature URLpath SDKname
 design.tokens enduser.role email.count passenger.count author compass.heading keyboard.layout
 headphones.model monkey turkey.region bypass passive
 """.split()  # noqa: SIM905 - a list of eighty lines reads worse
@@ -48,7 +49,9 @@ CREDENTIAL = """
 authorization Authorization http.request.header.authorization http.request.header.cookie
 http.response.header.set-cookie set-cookie cookie Cookie password db.password DB_PASSWORD
 userPassword user_passwd passwd pwd secret client_secret clientSecret app.secret.value api_key
-api-key apiKey apikey APIKey x-api-key http.request.header.x-api-key openai.api_key OPENAI_API_KEY
+api-key apiKey apikey APIKey
+APIkey apiKEY xAPIkey SSHkey DBpwd CSRFtoken
+x-api-key http.request.header.x-api-key openai.api_key OPENAI_API_KEY
 access_token accessToken refresh_token id_token csrf_token token auth.token x-amz-security-token
 aws.secret_access_key private_key privateKey ssh_key credentials jwt bearer passphrase
 proxy-authorization connection_string connectionString signing_key sessionToken
@@ -56,6 +59,7 @@ proxy-authorization connection_string connectionString signing_key sessionToken
 
 IDENTITY = """
 enduser.id user.id user.name user.email user.full_name user.roles user_id userId userID
+USERid userIDs LLMuser EMAILaddress
 app.user_id ai.telemetry.metadata.userId langsmith.metadata.user_id mlflow.trace.user gen_ai.user
 llm.user gen_ai.request.user email Email customer.email userEmail contact_email e-mail mail
 phone phone_number phoneNumber customer.phone telephone tel username user_name first_name
@@ -88,6 +92,7 @@ def test_context_in_a_key_lifts_weak_findings(redactor: Redactor) -> None:
     """Scenario: nine bare digits. Guarantees: found under a key that says ssn, else left."""
     assert redactor.redact_text("123456788", key="customer_ssn").text == "<US_SSN>"
     assert redactor.redact_text("123456788", key="socialSecurityNo").text == "<US_SSN>"
+    assert redactor.redact_text("123456788", key="SSNnumber").text == "<US_SSN>"
     assert redactor.redact_text("123456788", key="order").text == "123456788"
     assert redactor.redact_text("my ssn is 123456788").text == "my ssn is <US_SSN>"
 

@@ -22,14 +22,31 @@ _STATEMENT: Final = re.compile(
     r"\s*(?:select|insert|update|delete|replace|merge|with|call|exec|execute|explain)\b",
     re.IGNORECASE,
 )
+_QUOTED: Final = r"\"(?:[^\"\\]|\\.|\"\")*(?:\"|\\?\Z)"
 _SQL_LITERAL: Final = re.compile(
-    r"(?P<name>\"[^\"]*\"|`[^`]*`|\[[A-Za-z_][^\]]{0,128}\])"
-    r"|(?P<comment>--[^\n]*|/\*.*?(?:\*/|\Z))"
+    rf"(?P<quoted>{_QUOTED}(?:\s*,\s*{_QUOTED})*)"
+    r"|(?P<name>`[^`]*`|\[[A-Za-z_][^\]]{0,128}\]"
+    # PostgreSQL's operators and SQL Server's temporary tables begin like MySQL's comments
+    r"|#(?:>>?|-)(?=\s*['$?:])|(?<!\w)\#{1,2}\w+\s*\."
+    r"|\b(?i:from|join|into|table|update|insert|exists)\s+\#{1,2}\w+)"
+    r"|(?P<comment>--[^\n]*|(?<![A-Za-z_$])\#[^\n]*|/\*.*?(?:\*/|\Z))"
     r"|\$(?P<tag>\w*)\$.*?(?:\$(?P=tag)\$|\Z)"
     r"|(?:(?<!\w)[EeNnBbXx])?'(?:[^'\\]|\\.|'')*(?:'|\\?\Z)"
     r"|(?<![\w.$@:?])[+-]?(?:0[xX][0-9A-Fa-f]+|\d+(?:\.\d*)?(?:[eE][+-]?\d+)?)(?![\w.])",
     re.DOTALL,
 )
+# What is in double quotes is a name to most databases and a text to MySQL. What stands around it
+# tells; where nothing does, it goes.
+_NAMES: Final = re.compile(r"[^\W\d][\w$ .-]*(?:\"\s*,\s*\"[^\W\d][\w$ .-]*)*")
+_BEFORE_NAME: Final = re.compile(
+    r"(?:[A-Za-z_]\.|\b(?:select|distinct|from|join|into|update|table)\b)\s*\Z", re.IGNORECASE
+)
+_BEHIND_NAME: Final = re.compile(r"\s*[.=<>!]")
+_BEFORE_TEXT: Final = re.compile(
+    r"(?:[=<>~]|\b(?:i?like|regexp|rlike|between|then|else|(?:in|values?)\s*\())\s*\Z",
+    re.IGNORECASE,
+)
+_NEAR: Final = 24
 _SQL_LIST: Final = re.compile(r"\(\s*\?(?:\s*,\s*\?)+\s*\)")
 _SQL_ROWS: Final = re.compile(r"\(\?\)(?:\s*,\s*\(\?\))+")
 _COMMAND: Final = re.compile(r"\s*([A-Za-z_.]+)(\s+\S.*)?", re.DOTALL)
@@ -55,7 +72,11 @@ def url(text: str) -> str:
 
 def sql(text: str) -> str:
     """Return a statement with ``?`` for literals and without comments."""
-    without = _SQL_LITERAL.sub(_without_literal, text)
+    has_names = False
+    if '"' in text:
+        text = _SQL_LITERAL.sub(lambda match: " " if match["comment"] else match[0], text)
+        has_names = any(map(_tells_names, _SQL_LITERAL.finditer(text)))
+    without = _SQL_LITERAL.sub(_without_literal if has_names else _without_names, text)
     return _SQL_ROWS.sub("(?)", _SQL_LIST.sub("(?)", without))
 
 
@@ -102,7 +123,32 @@ def _segment(segment: str) -> str:
 
 
 def _without_literal(match: re.Match[str]) -> str:
+    if match["quoted"]:
+        return match[0] if _may_be_names(match) else "?"
     return match["name"] or (" " if match["comment"] else "?")
+
+
+def _without_names(match: re.Match[str]) -> str:
+    return "?" if match["quoted"] else _without_literal(match)
+
+
+def _may_be_names(match: re.Match[str]) -> bool:
+    """Tell whether names in double quotes may stand here: behind ``=`` only before a dot."""
+    if not match["quoted"] or not match[0].endswith('"') or not _NAMES.fullmatch(match[0][1:-1]):
+        return False
+    before = match.string[max(0, match.start() - _NEAR) : match.start()]
+    return not _BEFORE_TEXT.search(before) or match.string.startswith(".", match.end())
+
+
+def _tells_names(match: re.Match[str]) -> bool:
+    """Tell whether only names in double quotes can stand here, so that the others are names too."""
+    if not _may_be_names(match):
+        return False
+    before = match.string[max(0, match.start() - _NEAR) : match.start()]
+    return (
+        _BEFORE_NAME.search(before) is not None
+        or _BEHIND_NAME.match(match.string, match.end()) is not None
+    )
 
 
 def _command(line: str) -> str:

@@ -254,9 +254,7 @@ class Redactor:
             )
             try:
                 return self._in_json(text, key_class, depth, trail, walk)
-            except (
-                ValueError
-            ):  # cut off, or more than one, or plain text that begins with a bracket
+            except ValueError:  # cut off, several, or plain text that begins with a bracket
                 without = redact_fragments(text, walk, depth)
             if without is not None:
                 return without
@@ -268,10 +266,9 @@ class Redactor:
             trail.findings.extend([*found, *kept])
         if found:
             cut = self._cut(text, found)
-            is_left = LOOK_CLOSER in marks and self._is_left(text, cut, key_class)
-            if not is_left:
-                return cut
-            return self.operators.replacement(found[0].entity, text, is_exact=False)
+            if LOOK_CLOSER in marks and self._is_left(text, cut, key_class):
+                cut = self.operators.replacement(found[0].entity, text, is_exact=False)
+            return cut
         return self._other_readings(text, key_class, trail) if LOOK_CLOSER in marks else None
 
     @staticmethod

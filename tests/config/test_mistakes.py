@@ -218,34 +218,6 @@ _EXACT = {
         "service: {pipelines: {logs: {exporters: [prometheus]}}}\n",
         "c.yaml:1:42: service.pipelines.logs.exporters[0]: expected 'lake'",
     ),
-    "spans that are kept nowhere": (
-        "service: {pipelines: {traces: {exporters: [prometheus]}}}\n",
-        (
-            "c.yaml:1:43: service.pipelines.traces.exporters: must name 'lake': spans are "
-            "acknowledged when they are kept there"
-        ),
-    ),
-    "a message larger than gRPC counts": (
-        "receivers: {otlp: {protocols: {grpc: {max_recv_msg_size: 2GiB}}}}\n",
-        (
-            "c.yaml:1:58: receivers.otlp.protocols.grpc.max_recv_msg_size: must be at most "
-            "2147483647"
-        ),
-    ),
-    "more strings than memory": (
-        "processors: {redaction: {cache_strings: 1000001}}\n",
-        "c.yaml:1:41: processors.redaction.cache_strings: must be at most 1000000",
-    ),
-    "reversed bounds of a sub-policy": (
-        (
-            "processors: {tail_sampling: {policies: [{name: a, type: and, and: {and_sub_policy: ["
-            "{name: b, type: latency, latency: {threshold_ms: 2, upper_threshold_ms: 1}}]}}]}}\n"
-        ),
-        (
-            "c.yaml:1:157: processors.tail_sampling.policies[0].and.and_sub_policy[0].latency."
-            "upper_threshold_ms: must be more than threshold_ms, or 0 for no upper bound"
-        ),
-    ),
     "options of an unknown processor": (
         "processors: {redactoin: {}}\n",
         "c.yaml:1:14: processors.redactoin: unknown key, did you mean 'redaction'?",

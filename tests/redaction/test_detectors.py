@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import json
-import time
 
 import pytest
 from presidio_analyzer import EntityRecognizer, Pattern
@@ -240,19 +239,20 @@ def test_a_string_of_ten_megabytes(redactor: Redactor) -> None:
 
 @pytest.mark.parametrize("piece", ["bearer+", "token=", "secret:", "pwd:", "eyJ-", "eyJhbGciOi_"])
 def test_heads_of_secrets_without_end(unscreened: Redactor, piece: str) -> None:
-    """Scenario: 32 kB of what a secret begins with. Guarantees: each is not followed to the end."""
-    text = piece * (32_000 // len(piece))
-    began = time.process_time()
-    unscreened.redact_text(text)
-    assert time.process_time() - began < 2  # 4 to 20 if each is
+    """Scenario: 100 kB of what a secret begins with.
+
+    Guarantees: each is not followed to the end; else rules time out and the string goes whole.
+    """
+    redacted = unscreened.redact_text(f"{piece * (100_000 // len(piece))} j@x.com").text
+    assert redacted.endswith(" <EMAIL_ADDRESS>")
 
 
 def test_many_secrets_in_one_text(redactor: Redactor) -> None:
-    """Scenario: 12,000 passwords. Guarantees: each is not held against every replacement."""
-    began = time.process_time()
-    redacted = redactor.redact_text('{"password":"x"' * 12_000).text
-    assert time.process_time() - began < 3  # 20 if it is
-    assert redacted == '{"password":"<SECRET>"' * 12_000
+    """Scenario: 60,000 passwords. Guarantees: each is not held against every replacement, which
+    would take more time than a test is given.
+    """  # noqa: D205 - the guarantee needs two lines
+    redacted = redactor.redact_text('password="x1" ' * 60_000).text
+    assert redacted == 'password="<SECRET>" ' * 60_000
 
 
 def test_a_token_behind_others_that_are_none(redactor: Redactor) -> None:

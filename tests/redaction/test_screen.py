@@ -159,8 +159,11 @@ def test_screened_is_unscreened_and_stable(
     assert redactor.redact_text(once.text, key=key).text == once.text
 
 
-def test_a_broken_screen_would_be_noticed(redactor: Redactor, unscreened: Redactor) -> None:
+def test_a_broken_screen_would_be_noticed(
+    settings: RedactionSettings, unscreened: Redactor
+) -> None:
     """Scenario: the screen forgets the e-mail rule. Guarantees: the comparison above can fail."""
+    redactor = Redactor(settings)  # of its own: it remembers what it took for clean
     rules = redactor._detectors.rules
     email = next(place for place, rule in enumerate(rules) if rule.pattern.name == "email")
     marks = redactor._screen.marks  # type: ignore[union-attr]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import secrets
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -78,16 +79,20 @@ class FileRewriter:
         staged = StagedFile(path, entry.table, entry.partition, size, facts)
         self._environment.reached(env.REWRITE_WRITTEN)
         is_durable = self._manifest.commit(add=[staged], remove={entry.path})
-        gone = [entry.path]
+        self._replaced.add([entry.path], is_durable=is_durable)
         if not kept.rows:
-            # As long as the old file is there, a file without rows tells a rebuild what became of
-            # it; no reader needs it.
-            empty = [one.path for one in self._manifest.state.files.values() if not one.rows]
-            is_durable = self._manifest.commit(remove=empty)
-            gone += empty
-        self._replaced.add(gone, is_durable=is_durable)
+            self._drop_empty()
         self._environment.reached(env.REWRITE_COMMITTED)
         return Rows(entry.rows, kept.rows)
+
+    def _drop_empty(self) -> None:
+        """Take files without rows out of the manifest; one that cannot be is harmless there.
+
+        As long as the file is there that one replaced, it tells a rebuild what became of it.
+        """
+        empty = [one.path for one in self._manifest.state.files.values() if not one.rows]
+        with suppress(OSError):
+            self._replaced.add(empty, is_durable=self._manifest.commit(remove=empty))
 
     def _facts(self, entry: FileEntry, rules: str, kept: _Kept) -> Facts:
         state = self._manifest.state

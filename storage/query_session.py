@@ -20,7 +20,8 @@ from storage.sql import connect, refresh
 from storage.sql_files import quote
 from storage.sql_guard import guarded_statement
 from storage.sql_lakes import find_lakes, log_lake_of
-from storage.sql_output import Result, without_loss
+from storage.sql_output import Result
+from storage.sql_types import without_loss
 
 if TYPE_CHECKING:
     from storage.sql_output import Format

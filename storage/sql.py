@@ -21,7 +21,8 @@ from storage.sql_lakes import (
     load_remote_access,
     log_lake_of,
 )
-from storage.sql_output import Result, without_loss
+from storage.sql_output import Result
+from storage.sql_types import without_loss
 from storage.sql_views import MACROS, VIEWS, view_statements
 from storage.trace_files import FUNCTION, TraceFiles
 

@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING, Any, Final, Literal, Self
 
 import duckdb
 import pyarrow as pa
-from duckdb.sqltypes import DuckDBPyType
 from rich.cells import cell_len
 from rich.console import Console
 from rich.table import Table
@@ -23,6 +22,7 @@ from rich.text import Text
 from collector.model.errors import QueryError
 from collector.model.printable import printable
 from storage.sql_files import quote
+from storage.sql_types import with_text
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -46,9 +46,6 @@ _ARROW_BATCH_ROWS: Final = 65_536
 _JSON_BATCH_ROWS: Final = 2_048
 # a string, to be left as it is, or what DuckDB writes for a number that JSON does not have
 _JSON_NAN: Final = re.compile(r'("[^"\\]*+(?:\\.[^"\\]*+)*+")|NaN|-?Infinity')
-_NESTED_KINDS: Final = frozenset({"list", "array", "map", "struct"})
-# DuckDB gives Arrow a signed number, the bytes of its own form, a time without its zone.
-_LOST_IN_ARROW: Final = ("uhugeint", "bit", "time with time zone")
 # Python's times end with the year 9999, and a large number would be bytes.
 _SHOWN_AS_TEXT: Final = ("date", "time", "interval", "bignum")
 # What a column needs at least, in characters: a trace id whole, the start of a map.
@@ -227,59 +224,10 @@ def _without_nan(text: str) -> str:
     return _JSON_NAN.sub(lambda found: found[1] or "null", text)
 
 
-def without_loss(rows: duckdb.DuckDBPyRelation) -> duckdb.DuckDBPyRelation:
-    """Return the rows with text for what would have other values in Arrow, at any depth."""
-    kinds = " ".join(map(str, rows.types)).lower()  # a field may have such a name: no harm done
-    is_lost = any(kind in kinds for kind in _LOST_IN_ARROW)
-    return _with_text(rows, _LOST_IN_ARROW) if is_lost else rows
-
-
 def _readable(table: pa.Table) -> pa.Table:
     """Return the rows with text for what Python has no room for, at any depth."""
     with _as_relation(table) as connection:
-        return _with_text(connection.sql("FROM result"), _SHOWN_AS_TEXT).to_arrow_table()
-
-
-def _with_text(rows: duckdb.DuckDBPyRelation, kinds: tuple[str, ...]) -> duckdb.DuckDBPyRelation:
-    """Return the rows with text for values of types whose name begins like one of these."""
-    columns = enumerate(zip(rows.columns, rows.types, strict=True), 1)
-    return rows.project(
-        ", ".join(
-            f"#{position}::{_with_text_in(kind, kinds)} AS {_identifier(name)}"
-            for position, (name, kind) in columns
-        )
-    )
-
-
-def _with_text_in(kind: DuckDBPyType, kinds: tuple[str, ...]) -> str:
-    """Return the SQL type that has text for values of these types."""
-    if kind.id in _NESTED_KINDS:
-        inner = {name: _with_text_in(one, kinds) for name, one in _parts(kind)}
-        if kind.id == "map":
-            return f"MAP({inner['key']}, {inner['value']})"
-        if kind.id == "struct":
-            fields = (f"{_identifier(name)} {one}" for name, one in inner.items())
-            return f"STRUCT({', '.join(fields)})"
-        return f"{inner['child']}[]"
-    return "VARCHAR" if _holds(kind, kinds) else str(kind)
-
-
-def _holds(kind: DuckDBPyType, kinds: tuple[str, ...]) -> bool:
-    """Tell whether a type is one of these or has one in it."""
-    is_one = kind.id.startswith(kinds)
-    return is_one or any(_holds(one, kinds) for _, one in _parts(kind))
-
-
-def _parts(kind: DuckDBPyType) -> Iterator[tuple[str, DuckDBPyType]]:
-    """Yield the types in a nested one; the length of an array is none."""
-    if kind.id in {*_NESTED_KINDS, "union"}:
-        for name, part in kind.children:
-            if isinstance(part, DuckDBPyType):
-                yield name, part
-
-
-def _identifier(name: str) -> str:
-    return '"' + name.replace('"', '""') + '"'
+        return with_text(connection.sql("FROM result"), _SHOWN_AS_TEXT).to_arrow_table()
 
 
 def _text(value: Any) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import gzip
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
@@ -14,9 +15,11 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTrace
 
 from collector.model import errors
 from collector.model.contracts import Outcome
+from collector.receivers.compression import PlainBody
+from collector.receivers.otlp_http import OtlpHttp
 from collector.receivers.timeouts import Timeouts
 from tests.receivers.conftest import LIMIT, Served, start
-from tests.receivers.fakes import WAIT_S
+from tests.receivers.fakes import WAIT_S, FakeTelemetry
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -332,3 +335,34 @@ def test_many_requests_wait_at_once(served: Served) -> None:
         served.intake.gate.set()
         assert {answer.result(WAIT_S).status_code for answer in answers} == {200}
     assert sorted(map(int, served.intake.received)) == list(range(50))
+
+
+def test_several_who_need_room_at_once() -> None:
+    """Scenario: four stalled bodies hold all room while four whole ones come, each a moment later.
+
+    Guarantees: all four are read, those too that need room while a body is just giving way.
+    """
+
+    async def read(app: OtlpHttp, moments: int, *, is_whole: bool) -> bytes:
+        messages = [{"type": "http.request", "body": b"x" * LIMIT, "more_body": not is_whole}]
+
+        async def receive() -> dict[str, object]:
+            for _ in range(moments):
+                await asyncio.sleep(0)
+            while not messages:
+                await asyncio.Event().wait()
+            return messages.pop()
+
+        return await app._read(PlainBody(LIMIT), receive)  # type: ignore[arg-type]
+
+    async def run() -> list[bytes]:
+        app = OtlpHttp({}, FakeTelemetry(), LIMIT, slow_s=0.0)
+        stalled = [asyncio.create_task(read(app, 0, is_whole=False)) for _ in range(4)]
+        await asyncio.sleep(0)
+        whole = await asyncio.gather(*(read(app, moments, is_whole=True) for moments in range(4)))
+        for task in stalled:
+            task.cancel()
+        await asyncio.gather(*stalled, return_exceptions=True)
+        return whole
+
+    assert asyncio.run(run()) == [b"x" * LIMIT] * 4

@@ -230,6 +230,10 @@ LOSSY = {
     "list": ("[1::UHUGEINT, NULL]", ["1", None]),
     "struct": ("{'a b': MAP {1: '10'::BIT}}", {"a b": {"1": "10"}}),
     "union": ("union_value(one := '11'::BIT)", "11"),
+    "tuple": (
+        "[row(1::UHUGEINT, '11'::BIT, 2)]",
+        [{"element1": "1", "element2": "11", "element3": 2}],
+    ),
     "UHUGEINT": ("{'bit': 1}", {"bit": 1}),
 }
 LOSSY_SQL = f"SELECT {', '.join(f'{sql} AS {quoted}' for quoted, (sql, _) in LOSSY.items())}"

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import errno
 import subprocess
 import sys
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -13,6 +14,7 @@ from collector.model.errors import StartupError
 from storage import manifest_text
 from storage.erasure import Condition, find
 from storage.lake_tables import SPANS
+from storage.manifest import Manifest
 from storage.repair import RepairReport, repair
 from storage.rewrite import stored_signals
 from storage.verify import verify
@@ -324,3 +326,33 @@ def test_a_file_of_which_nothing_was_left_does_not_come_back(
     with stored_signals(tmp_path, 0, RecordingTelemetry()) as (stored,):
         assert stored.unlink_replaced() == []
     assert len(list((lake / SPANS).glob("date=*/**/*.parquet"))) == 1
+
+
+def test_a_file_without_rows_that_stays_listed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Scenario: erasing leaves no row of a file, and the disk refuses the commit after its own.
+
+    Guarantee: what it replaced is unlinked all the same, all is sound, and the next start takes the
+    file without rows out.
+    """
+    lake = make_lake(tmp_path, flushes=2, journalled=0)
+    commit = Manifest.commit
+
+    def refusing(self: Manifest, *args: Any, **options: Any) -> bool:
+        if "add" not in options:
+            raise OSError(errno.ENOSPC, "no room")
+        return commit(self, *args, **options)
+
+    with stored_signals(tmp_path, 0, RecordingTelemetry()) as (stored,):
+        spans = min((one for one in stored.files if one.table == SPANS), key=lambda f: f.min_seq)
+        gone = find([stored], Condition(where="batch_seq = 1"))
+        monkeypatch.setattr(Manifest, "commit", refusing)
+        assert stored.rewrite_file(spans, gone).after == 0
+        assert stored.unlink_replaced() == []
+        monkeypatch.undo()
+    assert not (lake / spans.path).exists()
+    assert [one.rows for one in state_of(lake).files.values() if one.table == SPANS] == [ROWS, 0]
+    assert verify(tmp_path).is_sound
+    assert spans_after_start(tmp_path) == ids_of(make_batch(ROWS, 1))
+    assert [one.rows for one in state_of(lake).files.values() if one.table == SPANS] == [ROWS]

@@ -6,19 +6,23 @@ import contextlib
 import errno
 import fcntl
 import os
+import time
 import zlib
+from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from collector.model.errors import DirectoryInUse, StartupError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
-    from pathlib import Path
+    from collections.abc import Callable, Iterator, Sequence
 
+_LOCK: Final = "LOCK"
 _PIECE_BYTES: Final = 2**20
 NO_ROOM: Final = frozenset({errno.ENOSPC, errno.EDQUOT})
 """The errors of a disk, or of a quota, that is full."""
 
+# Longer than `is_locked` holds the lock, by far.
+_ASKING_S: Final = 0.05
 _DAMAGE: Final = frozenset({None, errno.EIO, errno.EUCLEAN, errno.EBADMSG})
 
 
@@ -116,6 +120,18 @@ def remove_quietly(paths: Sequence[Path]) -> None:
             path.unlink()
 
 
+def is_locked(directory: Path) -> bool:
+    """Tell whether a process holds a data directory, in whatever container; raises OSError."""
+    try:
+        with (directory / _LOCK).open("rb") as file:
+            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except FileNotFoundError:
+        return False
+    except BlockingIOError:
+        return True
+    return False
+
+
 class DirectoryLock:
     """The right to write to a data directory, held by one process until closed or dead."""
 
@@ -128,13 +144,13 @@ class DirectoryLock:
         try:
             if not directory.is_dir():
                 _make_directory(directory)
-            self._path = directory / "LOCK"
+            self._path = directory / _LOCK
             self._descriptor = os.open(self._path, os.O_RDWR | os.O_CREAT, 0o644)
         except OSError as error:
             msg = f"data directory {directory}: {cause(error)}"
             raise StartupError(msg) from error
         try:
-            fcntl.flock(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            self._lock()
             self._write_pid()
         except OSError as error:
             holder = os.pread(self._descriptor, 32, 0).decode("ascii", "replace").strip()
@@ -161,6 +177,14 @@ class DirectoryLock:
         with contextlib.suppress(OSError):  # closed all the same, or before
             os.close(descriptor)
 
+    def _lock(self) -> None:
+        """Lock the file, also when somebody asks just now whether it is locked."""
+        try:
+            fcntl.flock(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            time.sleep(_ASKING_S)
+            fcntl.flock(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+
     def _write_pid(self) -> None:
         """Leave the pid for the message of a second process; a full disk must not prevent start."""
         try:
@@ -169,6 +193,17 @@ class DirectoryLock:
         except OSError as error:
             if error.errno not in NO_ROOM:
                 raise
+
+
+def walk_files(directory: Path) -> Iterator[Path]:
+    """Yield all files below a directory; raises OSError, but not for what goes meanwhile."""
+    for parent, _, names in os.walk(directory, onerror=_raise_unless_gone):
+        yield from (Path(parent, name) for name in names)
+
+
+def _raise_unless_gone(error: OSError) -> None:
+    if not isinstance(error, FileNotFoundError):
+        raise error
 
 
 def list_directory(path: Path) -> list[Path]:

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import fcntl
 from typing import TYPE_CHECKING
 
 from collector.model.errors import ClearspanError
 from storage.data_directory import JOURNAL, LAKE
-from storage.files import list_directory
+from storage.files import is_locked, list_directory
 from storage.journal_frame import FrameError, decode
 from storage.journal_segment import Segment, scan
 from storage.lake_tables import rows_of
@@ -80,12 +79,7 @@ class LiveData:
     @property
     def is_served(self) -> bool:
         """Tell whether a process holds the directory, in whatever container it may be."""
-        with (self._path / "LOCK").open("rb") as file:
-            try:
-                fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
-            except BlockingIOError:
-                return True
-        return False
+        return is_locked(self._path)
 
 
 def batches_of(segment: Segment, data: bytes, source_id: str) -> Iterator[Batch]:

@@ -17,7 +17,7 @@ import pyarrow.parquet as pq
 from collector.model.errors import StartupError
 from collector.model.signals import LOGS, TRACES
 from storage.data_directory import QUARANTINE, has_logs, log_data
-from storage.files import cause, list_directory
+from storage.files import cause, list_directory, walk_files
 from storage.findings import Finding
 from storage.journal_check import JournalCheck, check_journal
 from storage.lake_file_check import check_file
@@ -28,7 +28,7 @@ from storage.manifest_text import empty_path
 from storage.parquet import UNREADABLE
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Callable, Iterable
     from pathlib import Path
 
     from numpy.typing import NDArray
@@ -240,15 +240,8 @@ def _hour(entry: FileEntry) -> str:
 
 def _parquet_files(lake: Path) -> set[str]:
     """Return what is there besides the files without rows, ours or not."""
-    found = {path.relative_to(lake).as_posix() for table in TABLES for path in _walk(lake / table)}
+    found = {path.relative_to(lake).as_posix() for t in TABLES for path in walk_files(lake / t)}
     return found - {empty_path(table) for table in TABLES}
-
-
-def _walk(directory: Path) -> Iterator[Path]:
-    try:
-        yield from (path for path in directory.rglob("*") if path.is_file())
-    except FileNotFoundError:  # an hour that became empty is removed
-        return
 
 
 def _note_orphans(

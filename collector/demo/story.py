@@ -10,9 +10,9 @@ from rich.text import Text
 
 from collector.demo import queries
 from collector.demo.planted import EXHIBITS
-from collector.demo.search import search
 from collector.demo.sidecar import sum_metrics
 from collector.model import telemetry as t
+from storage.byte_search import search
 
 if TYPE_CHECKING:
     import duckdb
@@ -78,13 +78,14 @@ class Story:
             table.add_row(exhibit.place, before, styled)
         self._console.print(table)
         needles = [exhibit.secret for exhibit in EXHIBITS]
-        found = search(self._sidecar.root, needles)
+        searched_for = [needle.encode() for needle in needles]
+        found = search(self._sidecar.root, searched_for, ignore_case=True)
         in_scrape = [needle for needle in needles if needle.lower() in self._scrape.lower()]
-        self.leaks += len(found.hits) + len(in_scrape)
+        hits = len(found.hits) + len(in_scrape)
+        self.leaks += hits + len(found.damaged)
         self._say(
             f"searched {found.files} files (data, journal, log; raw and decompressed), "
-            f"{found.size_bytes:,} bytes, and the scrape for {len(needles)} planted values: "
-            f"{len(found.hits) + len(in_scrape)} hits",
+            f"{found.bytes:,} bytes, and the scrape for {len(needles)} planted values: {hits} hits",
         )
 
     def _stored(self, exhibit: Exhibit) -> str:

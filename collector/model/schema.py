@@ -87,12 +87,19 @@ STATUS_NAMES: Final = ("UNSET", "OK", "ERROR")
 # that have spans of their own, or there is none; whoever sums tokens leaves them out.
 NO_CALL_OPERATIONS: Final = (
     "create_agent",
+    "create_memory",
+    "create_memory_store",
+    "delete_memory",
+    "delete_memory_store",
     "execute_tool",
     "fetch_response",
     "invoke_agent",
     "invoke_workflow",
     "plan",
     "retrieval",
+    "search_memory",
+    "update_memory",
+    "upsert_memory",
 )
 
 # How a value that was no string is written in a MAP<VARCHAR,VARCHAR>; the tag stands under the

@@ -65,7 +65,7 @@ def _kind(operation: str | None) -> int:
         return EMBEDDING
     if lowered in PRICED_OPERATIONS:
         return CALL
-    return NO_CALL if lowered in s.NO_CALL_OPERATIONS or "memory" in lowered else CUSTOM
+    return NO_CALL if lowered in s.NO_CALL_OPERATIONS else CUSTOM
 
 
 def _is_valid(column: pa.Array) -> NDArray[np.bool_]:

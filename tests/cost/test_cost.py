@@ -93,6 +93,7 @@ def test_unknown_price_is_null_and_counted(changed: dict[str, Any]) -> None:
         "fetch_response",
         "plan",
         "search_memory",
+        "delete_memory_store",
         "Invoke_Agent",
     ],
 )

@@ -184,10 +184,11 @@ def test_unknown_prices_are_counted_and_not_zero() -> None:
     assert value(signals, "clearspan_gen_ai_unpriced_spans_total") == 1
 
 
-def test_usage_of_agents_is_not_added_to_that_of_their_calls() -> None:
+@pytest.mark.parametrize("operation", ["invoke_agent", "search_memory", "Retrieval"])
+def test_usage_of_agents_is_not_added_to_that_of_their_calls(operation: str) -> None:
     """An agent span repeats its calls' tokens: its duration counts, its tokens do not."""
     signals = GoldenSignals(SETTINGS)
-    agent = {**LLM, schema.GEN_AI_OPERATION_NAME: "invoke_agent"}
+    agent = {**LLM, schema.GEN_AI_OPERATION_NAME: operation}
     signals.observe(batch_of([agent, LLM]))
     direction = {"gen_ai_token_type": "input"}
     assert value(signals, "gen_ai_client_token_usage_sum", **direction) == 1200

@@ -113,7 +113,8 @@ def test_usage_of_agents_is_not_added_to_that_of_their_calls(tmp_path: Path) -> 
     """An agent span repeats its calls' tokens: the trace's sum is that of the calls."""
     call = span(1, 0, 5, gen_ai_operation_name="chat", input_tokens=10)
     agent = span(2, 0, 9, gen_ai_operation_name="invoke_agent", input_tokens=10)
-    SmallLake(tmp_path).append(batch_of([call, agent]))
+    recall = span(3, 0, 9, gen_ai_operation_name="upsert_memory", input_tokens=10)
+    SmallLake(tmp_path).append(batch_of([call, agent, recall]))
     assert rows(tmp_path, "SELECT input_tokens FROM traces") == [{"input_tokens": 10}]
 
 

@@ -49,7 +49,15 @@ class Rule:
         Raises TimeoutError instead of skipping the pattern, as Presidio would.
         """
         search = getattr(self.recognizer, "search", None)
-        return list(search(self, text) if search else self._search(text))
+        if search is not None:
+            return list(search(self, text))
+        found = []
+        for match in self.compiled.finditer(text, timeout=TIMEOUT_S):
+            start, end = match.span("secret" if "secret" in self.compiled.groupindex else 0)
+            one = self.judge(text, start, end) if end > start else None
+            if one is not None:
+                found.append(one)
+        return found
 
     def judge(self, text: str, start: int, end: int) -> Finding | None:
         """Score one match by the recognizer's own checks; None if they refuse it."""
@@ -64,14 +72,6 @@ class Rule:
             return None
         entity = self.recognizer.supported_entities[0]
         return Finding(entity, start, end, score, self.pattern.name)
-
-    def _search(self, text: str) -> Iterator[Finding]:
-        group = "secret" if "secret" in self.compiled.groupindex else 0
-        for match in self.compiled.finditer(text, timeout=TIMEOUT_S):
-            start, end = match.span(group)
-            found = self.judge(text, start, end) if end > start else None
-            if found is not None:
-                yield found
 
 
 class FailClosed:

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from collector.otlp.requests import Flat
+    from collector.otlp.salvage import Salvage
 
 _KINDS: Final = pa.array(s.KIND_NAMES, pa.string())
 _STATUSES: Final = pa.array(s.STATUS_NAMES, pa.string())
@@ -63,7 +64,7 @@ def _span_batch(flat: Flat, now_us: int) -> SpanBatch:
     end = spans.field("end_time_unix_nano").to_numpy().view(np.int64)
     parent = ids_or_null(spans.field("parent_span_id"), SPAN_ID_BYTES)
     status = spans.field("status")
-    attributes = attribute_maps(spans.field("attributes"))
+    attributes = attribute_maps(spans.field("attributes"), flat.salvage)
     events = spans.field("events")
     columns = {
         s.TRACE_ID: spans.field("trace_id").cast(pa.binary(TRACE_ID_BYTES)),
@@ -82,9 +83,9 @@ def _span_batch(flat: Flat, now_us: int) -> SpanBatch:
         s.STATUS_MESSAGE: _present(status, status.field("message")),
         s.ATTRIBUTES: attributes.values,
         s.NON_STRING_TYPES: attributes.types,
-        s.EVENTS: _events(events),
+        s.EVENTS: _events(events, flat.salvage),
         s.EVENTS_COUNT: pc.list_value_length(events),
-        s.LINKS: _links(spans.field("links")),
+        s.LINKS: _links(spans.field("links"), flat.salvage),
         s.DROPPED_ATTRIBUTES_COUNT: spans.field("dropped_attributes_count").cast(pa.int64()),
         s.DROPPED_EVENTS_COUNT: spans.field("dropped_events_count").cast(pa.int64()),
         s.DROPPED_LINKS_COUNT: spans.field("dropped_links_count").cast(pa.int64()),
@@ -104,9 +105,9 @@ def _present(owner: pa.StructArray, child: pa.Array) -> pa.Array:
     return pc.if_else(owner.is_valid(), child, pa.scalar(None, child.type))
 
 
-def _events(events: pa.ListArray) -> pa.ListArray:
+def _events(events: pa.ListArray, salvage: Salvage) -> pa.ListArray:
     items = events.values
-    maps = attribute_maps(items.field("attributes"))
+    maps = attribute_maps(items.field("attributes"), salvage)
     struct = pa.StructArray.from_arrays(
         [
             items.field("time_unix_nano").view(pa.int64()),
@@ -120,9 +121,9 @@ def _events(events: pa.ListArray) -> pa.ListArray:
     return pa.ListArray.from_arrays(events.offsets, struct)
 
 
-def _links(links: pa.ListArray) -> pa.ListArray:
+def _links(links: pa.ListArray, salvage: Salvage) -> pa.ListArray:
     items = links.values
-    maps = attribute_maps(items.field("attributes"))
+    maps = attribute_maps(items.field("attributes"), salvage)
     struct = pa.StructArray.from_arrays(
         [
             items.field("trace_id"),

@@ -56,8 +56,8 @@ class LogDecoder(RequestDecoder[LogBatch]):
         observed = records.field("observed_time_unix_nano").to_numpy().view(np.int64)
         times = np.where(sent != 0, sent, observed) // 1000
         times[(sent == 0) & (observed == 0)] = now_us
-        attributes = attribute_maps(records.field("attributes"))
-        body = typed_texts(records.field("body"))
+        attributes = attribute_maps(records.field("attributes"), flat.salvage)
+        body = typed_texts(records.field("body"), flat.salvage)
         columns = {
             ls.TIME: pa.array(times).view(s.TIMESTAMP),
             ls.OBSERVED_TIME: pa.array(observed // 1000, mask=observed == 0).view(s.TIMESTAMP),

@@ -2,7 +2,8 @@
 
 ``AnyValue`` is recursive, which Arrow cannot express. On the wire a message field and a bytes
 field look the same, so the descriptor is rewritten at start: ``array_value`` and ``kvlist_value``
-become ``bytes``. The round trip stays byte-exact; nested values are parsed later, once each.
+become ``bytes``. The round trip stays byte-exact; nested values are parsed later, once each, by
+the library's classes, or the lenient one here where UTF-8 is invalid.
 """
 
 from __future__ import annotations
@@ -12,12 +13,13 @@ from functools import cache
 from typing import TYPE_CHECKING, Any, Final, Literal, Protocol
 
 import ptars
-from google.protobuf import descriptor_pb2, descriptor_pool
+from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
 from opentelemetry.proto.collector.logs.v1 import logs_service_pb2
 from opentelemetry.proto.collector.trace.v1 import trace_service_pb2
+from opentelemetry.proto.common.v1 import common_pb2
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     import pyarrow as pa
 
@@ -64,17 +66,40 @@ def handlers(message: Message = TRACES) -> Handlers:
     )
 
 
+def request_class(message: Message) -> Any:
+    """Return the library's class of a request, which reads all depths and checks UTF-8."""
+    descriptor = _FILES[message].message_types_by_name[message.rpartition(".")[2]]
+    return message_factory.GetMessageClass(descriptor)
+
+
+@cache
+def lenient_any_value() -> Any:
+    """Return a class of ``AnyValue`` that has ``bytes`` wherever the library's has ``string``."""
+    pool = _pool(common_pb2.DESCRIPTOR, _strings_to_bytes)
+    name = common_pb2.AnyValue.DESCRIPTOR.full_name
+    return message_factory.GetMessageClass(pool.FindMessageTypeByName(name))
+
+
 def _handler(name: Message, *, strings_as_bytes: bool) -> Handler:
-    pool = descriptor_pool.DescriptorPool()
-    for file in _files(_FILES[name], []):
-        proto = descriptor_pb2.FileDescriptorProto()
-        file.CopyToProto(proto)
-        for message in proto.message_type:
-            _rewrite(message, strings_as_bytes=strings_as_bytes)
-        pool.Add(proto)
-    request = pool.FindMessageTypeByName(name)
+    rewrites = (_nested_to_bytes, _strings_to_bytes) if strings_as_bytes else (_nested_to_bytes,)
+    request = _pool(_FILES[name], *rewrites).FindMessageTypeByName(name)
     handler: Handler = ptars.HandlerPool([request.file]).get_for_message(request)
     return handler
+
+
+def _pool(
+    file: Any, *rewrites: Callable[[descriptor_pb2.DescriptorProto], None]
+) -> descriptor_pool.DescriptorPool:
+    """Return a file with all it depends on, each message rewritten."""
+    pool = descriptor_pool.DescriptorPool()
+    for needed in _files(file, []):
+        proto = descriptor_pb2.FileDescriptorProto()
+        needed.CopyToProto(proto)
+        for message in proto.message_type:
+            for rewrite in rewrites:
+                rewrite(message)
+        pool.Add(proto)
+    return pool
 
 
 def _files(file: Any, found: list[Any]) -> list[Any]:
@@ -86,10 +111,14 @@ def _files(file: Any, found: list[Any]) -> list[Any]:
     return found
 
 
-def _rewrite(message: descriptor_pb2.DescriptorProto, *, strings_as_bytes: bool) -> None:
+def _nested_to_bytes(message: descriptor_pb2.DescriptorProto) -> None:
     for field in message.field:
         if message.name == "AnyValue" and field.name in _RECURSIVE:
             field.type = _BYTES
             field.ClearField("type_name")
-        elif strings_as_bytes and field.type == _STRING:
+
+
+def _strings_to_bytes(message: descriptor_pb2.DescriptorProto) -> None:
+    for field in message.field:
+        if field.type == _STRING:
             field.type = _BYTES

@@ -6,7 +6,7 @@ An item (a span, a log record) stands in a scope, which stands in a resource of 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final, Generic
 
 import numpy as np
@@ -19,7 +19,7 @@ from collector.model.contracts import Decoded
 from collector.model.errors import InvalidPayload, PayloadTooLarge, PermanentError
 from collector.otlp.descriptor import handlers
 from collector.otlp.limits import check_limits
-from collector.otlp.salvage import replace_invalid_utf8
+from collector.otlp.salvage import Salvage, has_broken_value, replace_invalid_utf8
 from collector.otlp.values import AttributeMaps, attribute_maps
 
 if TYPE_CHECKING:
@@ -41,7 +41,10 @@ _MOST_REPEATED_BYTES: Final = 128 * 2**20
 
 @dataclass(frozen=True, slots=True)
 class Flat:
-    """The items of all requests in one array, and where each came from."""
+    """The items of all requests in one array, and where each came from.
+
+    ``salvage`` is noted in while their values are read.
+    """
 
     resources: pa.StructArray
     scopes: pa.StructArray
@@ -49,6 +52,7 @@ class Flat:
     resource_of: Rows
     scope_of: Rows
     request_of: Rows
+    salvage: Salvage = field(default_factory=Salvage)
 
     @staticmethod
     def of(nested: pa.RecordBatch, scopes_field: str, items_field: str) -> Flat:
@@ -71,6 +75,7 @@ class Flat:
             self.resource_of[mask],
             self.scope_of[mask],
             self.request_of[mask],
+            self.salvage,
         )
 
     def owner_columns(self) -> dict[str, pa.Array]:
@@ -133,6 +138,9 @@ class RequestDecoder(ABC, Generic[BatchT]):
             rejected += np.bincount(requests[~valid], minlength=len(payloads))
             flat = flat.keep(valid)
         batch = self._batch(flat, self._now_ns() // 1000)
+        if flat.salvage.has_replaced_nested:
+            for position in good:  # requests, not items, and only beside a broken one
+                salvaged[position] |= has_broken_value(payloads[position], self.message)
         return Decoded(batch, errors, received, rejected, salvaged)
 
     def _parse(
@@ -232,7 +240,7 @@ def _id_bytes(array: pa.BinaryArray, length: int) -> NDArray[np.uint8]:
 def _resource_columns(flat: Flat) -> dict[str, pa.Array]:
     rows = pa.array(flat.resource_of)
     resource = flat.resources.field("resource")
-    maps = _owner_maps(resource, flat.resource_of)
+    maps = _owner_maps(resource, flat.resource_of, flat.salvage)
     dropped = resource.field("dropped_attributes_count")
     return {
         s.RESOURCE_ATTRIBUTES: maps.values,
@@ -245,7 +253,7 @@ def _resource_columns(flat: Flat) -> dict[str, pa.Array]:
 def _scope_columns(flat: Flat) -> dict[str, pa.Array]:
     rows = pa.array(flat.scope_of)
     scope = flat.scopes.field("scope")
-    maps = _owner_maps(scope, flat.scope_of)
+    maps = _owner_maps(scope, flat.scope_of, flat.salvage)
     dropped = scope.field("dropped_attributes_count")
     return {
         s.SCOPE_NAME: scope.field("name").take(rows),
@@ -257,13 +265,13 @@ def _scope_columns(flat: Flat) -> dict[str, pa.Array]:
     }
 
 
-def _owner_maps(owner: pa.StructArray, owner_of: Rows) -> AttributeMaps:
+def _owner_maps(owner: pa.StructArray, owner_of: Rows, salvage: Salvage) -> AttributeMaps:
     """Return an owner's attributes for each of its items.
 
     Raises:
         PayloadTooLarge: That would be more than ``_MOST_REPEATED_BYTES``.
     """
-    maps = attribute_maps(owner.field("attributes"))
+    maps = attribute_maps(owner.field("attributes"), salvage)
     repeated = int(_map_bytes(maps.values)[owner_of].sum())
     if repeated > _MOST_REPEATED_BYTES:
         raise PayloadTooLarge(

@@ -13,9 +13,10 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 from google.protobuf.message import DecodeError
-from opentelemetry.proto.common.v1.common_pb2 import AnyValue, ArrayValue, KeyValueList
+from opentelemetry.proto.common.v1.common_pb2 import AnyValue
 
 from collector.model.schema import TYPE_TAGS
+from collector.otlp.salvage import replace_in_nested
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -23,7 +24,12 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-# A nested value deeper than protobuf's own limit of 100 messages: its span is kept, it is not.
+    from collector.otlp.salvage import NestedKind, Salvage
+
+    _Parser = _lru_cache_wrapper[tuple[str, int]]
+
+# A nested value that is no message, or deeper than protobuf's own limit of 100 messages: its span
+# is kept, it is not.
 UNREADABLE: Final = "<unreadable nested value>"
 _TAGS: Final = pa.array(TYPE_TAGS, pa.string())
 _NO_TAG: Final = -1
@@ -43,12 +49,15 @@ class AttributeMaps:
         return AttributeMaps(self.values.take(rows), self.types.take(rows))
 
 
-def attribute_maps(attributes: pa.ListArray) -> AttributeMaps:
-    """Turn ``list<struct<key, value: AnyValue>>`` into maps; one row a list, order kept."""
+def attribute_maps(attributes: pa.ListArray, salvage: Salvage) -> AttributeMaps:
+    """Turn ``list<struct<key, value: AnyValue>>`` into maps; one row a list, order kept.
+
+    Invalid UTF-8 within nested values becomes U+FFFD, which is noted in ``salvage``.
+    """
     entries = attributes.values
     offsets = attributes.offsets
     keys, value = entries.field("key"), entries.field("value")
-    text, codes = _as_text(value)
+    text, codes = _as_text(value, salvage)
     values = pa.MapArray.from_arrays(offsets, keys, text)
     if codes is None:
         none = pa.array(np.zeros(len(offsets), np.int32))
@@ -72,19 +81,19 @@ class TypedTexts:
     types: pa.StringArray
 
 
-def typed_texts(value: pa.StructArray) -> TypedTexts:
-    """Turn ``AnyValue`` messages that stand alone, or are not there, into text."""
+def typed_texts(value: pa.StructArray, salvage: Salvage) -> TypedTexts:
+    """Turn ``AnyValue`` messages that stand alone, or are not there, into text (see above)."""
     # the child of a null struct may hold anything
     fields = list(value.type)
     value = pa.StructArray.from_arrays(value.flatten(), fields=fields, mask=value.is_null())
-    texts, codes = _as_text(value)
+    texts, codes = _as_text(value, salvage)
     if codes is None:
         return TypedTexts(texts, pa.nulls(len(texts), pa.string()))
     is_untagged = (codes == _NO_TAG) | (codes == TYPE_TAGS.index("absent"))
     return TypedTexts(texts, _TAGS.take(pa.array(codes, mask=is_untagged)))
 
 
-def _as_text(value: pa.StructArray) -> tuple[pa.Array, NDArray[np.int8] | None]:
+def _as_text(value: pa.StructArray, salvage: Salvage) -> tuple[pa.Array, NDArray[np.int8] | None]:
     """Return every AnyValue as text, and its tag's position in TYPE_TAGS (None: all strings)."""
     count = len(value)
     strings = value.field("string_value")
@@ -98,11 +107,11 @@ def _as_text(value: pa.StructArray) -> tuple[pa.Array, NDArray[np.int8] | None]:
             continue
         codes[array.is_valid().to_numpy(zero_copy_only=False)] = TYPE_TAGS.index(tag)
         parts.append(convert(array))
-    for field, parse in (("array_value", _array_text), ("kvlist_value", _kvlist_text)):
-        array = value.field(field)
+    for kind, parse in _PARSERS:
+        array = value.field(kind)
         if array.null_count == count:
             continue
-        text, tags = _nested(array, parse)
+        text, tags = _nested(array, kind, parse, salvage)
         present = array.is_valid().to_numpy(zero_copy_only=False)
         codes[present] = tags[present]
         parts.append(text)
@@ -135,35 +144,50 @@ _CONVERSIONS: Final[tuple[tuple[str, str, Callable[[pa.Array], pa.Array]], ...]]
 
 
 def _nested(
-    array: pa.Array, parse: _lru_cache_wrapper[tuple[str, int]]
+    array: pa.Array, kind: NestedKind, parse: _Parser, salvage: Salvage
 ) -> tuple[pa.Array, NDArray[np.int8]]:
     """Parse each distinct nested value once (the parser remembers them between batches)."""
     encoded = array.dictionary_encode()
-    parsed = [
-        parse(raw) if len(raw) <= _REMEMBERED_BYTES else parse.__wrapped__(raw)
-        for raw in encoded.dictionary.to_pylist()
-    ]
+    parsed = []
+    for raw in encoded.dictionary.to_pylist():  # distinct values
+        try:
+            found = parse(raw) if len(raw) <= _REMEMBERED_BYTES else parse.__wrapped__(raw)
+        except DecodeError:
+            found = _salvaged(raw, kind, parse, salvage)
+        parsed.append(found)
     texts = pa.array([text for text, _ in parsed], pa.string()).take(encoded.indices)
     tags = np.array([tag for _, tag in parsed], np.int8)
     return texts, tags[encoded.indices.fill_null(0).to_numpy()]
 
 
-@lru_cache(maxsize=4096)
-def _array_text(raw: bytes) -> tuple[str, int]:
+def _salvaged(raw: bytes, kind: NestedKind, parse: _Parser, salvage: Salvage) -> tuple[str, int]:
+    """Parse a broken value: again where it is text that was broken, else it is lost."""
     try:
-        message = ArrayValue.FromString(raw)
+        parsed = parse.__wrapped__(replace_in_nested(raw, kind))
     except DecodeError:
         return UNREADABLE, _NO_TAG
-    return _json_text(AnyValue(array_value=message), "array")
+    salvage.has_replaced_nested = True
+    return parsed
+
+
+@lru_cache(maxsize=4096)
+def _array_text(raw: bytes) -> tuple[str, int]:
+    value = AnyValue()
+    value.array_value.ParseFromString(raw)
+    return _json_text(value, "array")
 
 
 @lru_cache(maxsize=4096)
 def _kvlist_text(raw: bytes) -> tuple[str, int]:
-    try:
-        message = KeyValueList.FromString(raw)
-    except DecodeError:
-        return UNREADABLE, _NO_TAG
-    return _json_text(AnyValue(kvlist_value=message), "kvlist")
+    value = AnyValue()
+    value.kvlist_value.ParseFromString(raw)
+    return _json_text(value, "kvlist")
+
+
+_PARSERS: Final[tuple[tuple[NestedKind, _Parser], ...]] = (
+    ("array_value", _array_text),
+    ("kvlist_value", _kvlist_text),
+)
 
 
 def _json_text(value: AnyValue, tag: str) -> tuple[str, int]:

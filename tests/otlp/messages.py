@@ -144,3 +144,12 @@ def plain_span(number: int = 1, **fields: object) -> Span:
 def attribute(key: str, **value: object) -> KeyValue:
     """Build an attribute from AnyValue's own field names."""
     return KeyValue(key=key, value=AnyValue(**value))
+
+
+def wire_field(number: int, payload: bytes) -> bytes:
+    """Write a length-delimited field; the library itself refuses to build deep messages."""
+    size, length = len(payload), b""
+    while size > 127:
+        length += bytes([size & 127 | 128])
+        size >>= 7
+    return bytes([number << 3 | 2]) + length + bytes([size]) + payload

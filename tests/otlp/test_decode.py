@@ -13,7 +13,7 @@ from collector.otlp.decode import Decoder
 from collector.otlp.promotion import Promoter
 from collector.otlp.values import UNREADABLE
 from config.settings import OtlpLimits
-from tests.otlp.messages import attribute, plain_span, small_request
+from tests.otlp.messages import attribute, plain_span, small_request, wire_field
 
 NOW_NS = 1_700_000_001_000_000_000
 DECODER = Decoder(OtlpLimits(), lambda: NOW_NS)
@@ -135,22 +135,13 @@ def test_a_very_deep_value_costs_only_itself() -> None:
     value = AnyValue(string_value="x")
     raw = value.SerializeToString()
     for _ in range(1000):  # built on the wire: the library itself refuses such depth
-        raw = _field(5, _field(1, raw))
-    wire = _field(1, b"deep") + _field(2, raw)
+        raw = wire_field(5, wire_field(1, raw))
+    wire = wire_field(1, b"deep") + wire_field(2, raw)
     span = plain_span(attributes=[attribute("kept", string_value="y")]).SerializeToString()
-    scope = _field(2, span + _field(9, wire))
-    request = _field(1, _field(2, scope))
+    scope = wire_field(2, span + wire_field(9, wire))
+    request = wire_field(1, wire_field(2, scope))
     [row] = rows(request)
     assert dict(row["attributes"]) == {"kept": "y", "deep": UNREADABLE}
-
-
-def _field(number: int, payload: bytes) -> bytes:
-    """Write a length-delimited field."""
-    size, length = len(payload), b""
-    while size > 127:
-        length += bytes([size & 127 | 128])
-        size >>= 7
-    return bytes([number << 3 | 2]) + length + bytes([size]) + payload
 
 
 def test_a_kind_without_a_form_costs_only_itself() -> None:

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import base64
+import json
 import random
 import sys
 import threading
@@ -16,13 +17,17 @@ import pyarrow as pa
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from opentelemetry.proto.common.v1.common_pb2 import AnyValue, KeyValue, KeyValueList
 
 from collector.model import schema as s
 from collector.model.batch import SpanBatch
 from collector.model.errors import RedactionUnavailable
 from collector.model.log_schema import LOG_SCHEMA
 from collector.model.telemetry import REDACTION_CACHE, REDACTIONS
+from collector.otlp.decode import Decoder
+from config.settings import OtlpLimits
 from processors.redaction.surfaces import WRITTEN_BY_CLEARSPAN, surfaces
+from tests.otlp.messages import attribute, plain_span, small_request
 from tests.redaction.sample_batches import buffers_of, made, planted
 
 if TYPE_CHECKING:
@@ -75,6 +80,29 @@ def test_surfaces_are_all_strings_of_the_schema() -> None:
     assert surfaces(later) == [("new", "deep")]
     with pytest.raises(TypeError, match="new"):
         surfaces(pa.schema([pa.field("new", pa.large_string())]))
+
+
+def test_values_with_invalid_utf8_are_redacted_too() -> None:
+    """Scenario: Latin-1 in a map, beside a mail, a password. Guarantees: both go, the rest stays."""
+    pairs = {
+        "note": "caf\u00e9",
+        "to": f"caf\u00e9 {MAIL}",
+        "password": "canary-horse",
+        "model": "kept",
+    }
+    values = KeyValueList(
+        values=[KeyValue(key=k, value=AnyValue(string_value=v)) for k, v in pairs.items()]
+    )
+    raw = small_request(plain_span(attributes=[attribute("m", kvlist_value=values)]))
+    batch = Decoder(OtlpLimits(), lambda: 1).decode([raw.replace(b"\xc3\xa9", b"\xe9?")]).batch
+    assert b"canary-horse" in buffers_of(batch)
+    redacted = made()[0].process(batch)
+    assert not any(trace in buffers_of(redacted) for trace in TRACES)
+    [[(_, text)]] = redacted.column(s.ATTRIBUTES).to_pylist()
+    found = json.loads(text)
+    assert found["note"] == "caf\ufffd?"
+    assert found["to"].startswith("caf\ufffd? ")
+    assert found["model"] == "kept"
 
 
 @pytest.mark.parametrize("path", surfaces(), ids=".".join)

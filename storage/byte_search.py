@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 _ROWS: Final = 8192
 _LONGEST_WAIT_S: Final = 60.0
 _POLL_S: Final = 0.05
+# at the top of an ext volume, for root alone: nothing of ours is in it
+_OF_FSCK: Final = "lost+found"
 
 
 class DamagedError(Exception):
@@ -30,66 +32,123 @@ class DamagedError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Searched:
-    """How much was looked through, the files in which something was found, and damaged ones.
+    """How much was looked through, the files in which something was found, and what was not.
 
-    Of ``damaged`` files a part could not be looked through.
+    Of ``damaged`` files a part could not be looked through, of ``unreadable`` files and directories
+    nothing.
     """
 
     files: int
     bytes: int
     hits: tuple[Path, ...]
     damaged: tuple[Path, ...]
+    unreadable: tuple[Path, ...]
 
 
 def search(directory: Path, needles: Sequence[bytes], *, ignore_case: bool = False) -> Searched:
     """Look for any of the needles below a data directory or one that holds it.
 
-    What a running sidecar is writing is searched once it is written, within a minute; where it
-    moves or replaces files meanwhile, what came instead is searched too. Ignoring case is for
-    ASCII. Raises OSError when a file cannot be read.
+    What a running sidecar is writing when this begins is searched once it is written, within a
+    minute; what it moves or replaces meanwhile is searched where it is then. Ignoring case is for
+    ASCII.
     """
-    if ignore_case:
-        needles = [needle.lower() for needle in needles]
-    files = size = 0
-    hits: list[Path] = []
-    damaged: list[Path] = []
-    deadline = time.monotonic() + _LONGEST_WAIT_S
-    done: set[Path] = set()
-    todo = set(walk_files(directory))
-    while todo:
-        unfinished: set[Path] = set()
-        has_moved = False
-        for path in sorted(todo):
-            is_early = time.monotonic() < deadline
-            is_hit = False
-            read = 0
-            try:
-                for content in _contents(path):
-                    read += len(content)
-                    text = content.lower() if ignore_case else content
-                    is_hit = is_hit or any(needle in text for needle in needles)
-            except FileNotFoundError:
-                has_moved = has_moved or is_early
-                continue
-            except DamagedError:
-                if is_early and _is_being_written(path):
-                    unfinished.add(path)
-                    continue
-                damaged.append(path)
-            files += 1
-            size += read
-            if is_hit:
-                hits.append(path)
-        done |= todo - unfinished
-        todo = unfinished | (set(walk_files(directory)) - done if has_moved else set())
-        if unfinished:
-            time.sleep(_POLL_S)
-    return Searched(files, size, tuple(hits), tuple(damaged))
+    return _Search(directory, needles, ignore_case=ignore_case).run()
+
+
+class _Search:
+    """One search: passes over what was listed, and listed again where something has gone."""
+
+    def __init__(self, directory: Path, needles: Sequence[bytes], *, ignore_case: bool) -> None:
+        self._directory = directory
+        self._needles = [one.lower() for one in needles] if ignore_case else needles
+        self._ignore_case = ignore_case
+        self._deadline = time.monotonic() + _LONGEST_WAIT_S
+        self._first: set[Path] = set()
+        self._files = self._bytes = 0
+        self._hits: list[Path] = []
+        self._damaged: list[Path] = []
+        self._unreadable: list[Path] = []
+
+    def run(self) -> Searched:
+        self._first = todo = _listed(self._directory, self._unreadable)
+        done: set[Path] = set()
+        # what went while they were listed, to where had been looked already, is in a second listing
+        shall_list = True
+        while todo or shall_list:
+            unfinished: set[Path] = set()
+            for path in sorted(todo):
+                try:
+                    if not self._has_searched(path):
+                        unfinished.add(path)
+                except FileNotFoundError:
+                    shall_list |= self._is_early and self._is_ours_to_follow(path)
+                except OSError:
+                    self._unreadable.append(path)
+            done |= todo - unfinished
+            todo = unfinished
+            if shall_list:
+                shall_list = False
+                todo |= _listed(self._directory, self._unreadable) - done
+            if unfinished:
+                time.sleep(_POLL_S)
+        return Searched(
+            self._files,
+            self._bytes,
+            tuple(self._hits),
+            tuple(self._damaged),
+            tuple(dict.fromkeys(self._unreadable)),
+        )
+
+    @property
+    def _is_early(self) -> bool:
+        return time.monotonic() < self._deadline
+
+    def _is_ours_to_follow(self, path: Path) -> bool:
+        """Tell what must be found where it went from what a sidecar began to write since.
+
+        Until that is in its place all rows in it are in other files.
+        """
+        return path in self._first or not _is_staged(path)
+
+    def _has_searched(self, path: Path) -> bool:
+        """Search a file; tell whether that is all there is to do. Raises OSError."""
+        is_hit = is_cut = False
+        size = 0
+        try:
+            for content in _contents(path):
+                size += len(content)
+                text = content.lower() if self._ignore_case else content
+                is_hit = is_hit or any(needle in text for needle in self._needles)
+        except DamagedError:
+            is_cut = True
+        if is_cut and _is_being_written(path):
+            if not self._is_ours_to_follow(path):
+                return True
+            if self._is_early:
+                return False
+        self._files += 1
+        self._bytes += size
+        if is_cut:
+            self._damaged.append(path)
+        if is_hit:
+            self._hits.append(path)
+        return True
+
+
+def _listed(directory: Path, unreadable: list[Path]) -> set[Path]:
+    def note(path: Path) -> None:
+        if path.name != _OF_FSCK:
+            unreadable.append(path)
+
+    return set(walk_files(directory, note))
+
+
+def _is_staged(path: Path) -> bool:
+    return path.parent.name == STAGING
 
 
 def _is_being_written(path: Path) -> bool:
-    staging = path.parent
-    return staging.name == STAGING and is_locked(staging.parent.parent)
+    return _is_staged(path) and is_locked(path.parent.parent.parent)
 
 
 def _contents(path: Path) -> Iterator[bytes]:

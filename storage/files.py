@@ -195,15 +195,18 @@ class DirectoryLock:
                 raise
 
 
-def walk_files(directory: Path) -> Iterator[Path]:
-    """Yield all files below a directory; raises OSError, but not for what goes meanwhile."""
-    for parent, _, names in os.walk(directory, onerror=_raise_unless_gone):
+def walk_files(directory: Path, on_unreadable: Callable[[Path], None]) -> Iterator[Path]:
+    """Yield all files below a directory, without what goes meanwhile; never raises.
+
+    ``on_unreadable`` is told of directories that cannot be listed.
+    """
+
+    def tell(error: OSError) -> None:
+        if not isinstance(error, FileNotFoundError):
+            on_unreadable(Path(error.filename or directory))
+
+    for parent, _, names in os.walk(directory, onerror=tell):
         yield from (Path(parent, name) for name in names)
-
-
-def _raise_unless_gone(error: OSError) -> None:
-    if not isinstance(error, FileNotFoundError):
-        raise error
 
 
 def list_directory(path: Path) -> list[Path]:

@@ -98,7 +98,7 @@ def _verify(data: Path, signal: Signal, on_progress: Callable[[int, int], None])
     """Read what belongs to one signal."""
     lake = data / "lake"
     report = Report()
-    on_disk = _parquet_files(lake)
+    on_disk = _parquet_files(lake, report)
     manifests = read_manifests(lake)
     report.findings += manifests.findings
     state = manifests.state
@@ -238,9 +238,14 @@ def _hour(entry: FileEntry) -> str:
     return entry.path.partition("/")[2].rpartition("/")[0]
 
 
-def _parquet_files(lake: Path) -> set[str]:
+def _parquet_files(lake: Path, report: Report) -> set[str]:
     """Return what is there besides the files without rows, ours or not."""
-    found = {path.relative_to(lake).as_posix() for t in TABLES for path in walk_files(lake / t)}
+
+    def note(path: Path) -> None:
+        report.note("warning", f"lake/{path.relative_to(lake).as_posix()}", "cannot be listed")
+
+    paths = [path for table in TABLES for path in walk_files(lake / table, note)]
+    found = {path.relative_to(lake).as_posix() for path in paths}
     return found - {empty_path(table) for table in TABLES}
 
 

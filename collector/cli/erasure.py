@@ -269,6 +269,7 @@ def _search(directory: Path, condition: Condition, erased: Erased, receipt: _Rec
         for path in found.damaged
         if path not in quarantined
     ]
+    receipt.problems += [f"{path} cannot be read: it was not searched" for path in found.unreadable]
 
 
 def _foretell(erased: Erased, rows: dict[str, int]) -> bool:

@@ -82,7 +82,7 @@ class Story:
         found = search(self._sidecar.root, searched_for, ignore_case=True)
         in_scrape = [needle for needle in needles if needle.lower() in self._scrape.lower()]
         hits = len(found.hits) + len(in_scrape)
-        self.leaks += hits + len(found.damaged)
+        self.leaks += hits + len(found.damaged) + len(found.unreadable)
         self._say(
             f"searched {found.files} files (data, journal, log; raw and decompressed), "
             f"{found.bytes:,} bytes, and the scrape for {len(needles)} planted values: {hits} hits",

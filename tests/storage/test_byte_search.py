@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import fcntl
+import os
 import threading
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pyarrow as pa
@@ -12,11 +14,10 @@ import pytest
 
 from storage import byte_search
 from storage.byte_search import search
-from storage.files import DirectoryLock, is_locked
+from storage.files import DirectoryLock, is_locked, walk_files
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-    from pathlib import Path
+    from collections.abc import Callable, Iterator
 
 NEEDLE = b"jane.doe@example.com"
 
@@ -66,6 +67,107 @@ def test_a_file_that_is_being_written_is_searched_when_it_is_in_the_lake(
     found = search(tmp_path, [NEEDLE])
     writer.join()
     assert (found.hits, found.damaged) == ((placed,), ())
+
+
+def test_a_search_ends_though_there_is_always_a_file_that_is_being_written(
+    half: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Scenario: a sidecar begins the next file before it moves the last one to its place.
+
+    Guarantees: what was begun before the search is searched where it is then; nothing is called
+    damaged, and the search does not go on until a minute is over.
+    """
+    content = parquet()
+    begun = [half]
+
+    def begin_and_place(_: float) -> None:
+        assert len(begun) < 20, "it waits for ever"
+        number = len(begun)
+        begun.append(half.with_name(f"{number:016x}.parquet"))
+        begun[-1].write_bytes(content[: len(content) // 2])
+        begun[-2].write_bytes(content)
+        begun[-2].rename(tmp_path / "lake" / "spans" / f"{number:012d}-00000000.parquet")
+
+    monkeypatch.setattr(byte_search.time, "sleep", begin_and_place)
+    found = search(tmp_path, [NEEDLE])
+    placed = tmp_path / "lake" / "spans" / "000000000001-00000000.parquet"
+    assert (found.hits, found.damaged) == ((placed,), ())
+
+
+def test_a_file_that_moves_while_directories_are_listed_is_searched(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Scenario: a file goes to a directory that was listed from one that was not listed yet.
+
+    Guarantee: it is searched.
+    """
+    staged, placed = tmp_path / "lake" / "staging" / "a", tmp_path / "lake" / "spans" / "b"
+    for path in (staged, placed):
+        path.parent.mkdir(parents=True)
+    staged.write_bytes(NEEDLE)
+
+    def walk(_: Path, on_unreadable: Callable[[Path], None]) -> Iterator[Path]:
+        listed = [*walk_files(placed.parent, on_unreadable)]
+        if staged.exists():
+            staged.rename(placed)
+        yield from listed
+        yield from walk_files(staged.parent, on_unreadable)
+
+    monkeypatch.setattr(byte_search, "walk_files", walk)
+    assert search(tmp_path, [NEEDLE]).hits == (placed,)
+
+
+def test_what_cannot_be_read_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Scenario: a file and a directory may not be read, nor may what fsck keeps on a volume.
+
+    Guarantees: the first two are named and all else is searched; the third is nobody's concern.
+    """
+    for name in ("closed", "lost+found", "open"):
+        (tmp_path / name).mkdir()
+    for path in (tmp_path / "secret", tmp_path / "open" / "text"):
+        path.write_bytes(NEEDLE)
+
+    def walk(directory: Path, on_unreadable: Callable[[Path], None]) -> Iterator[Path]:
+        on_unreadable(directory / "closed")
+        on_unreadable(directory / "lost+found")
+        yield from walk_files(directory, on_unreadable)
+
+    def read(path: Path) -> bytes:
+        if path.name == "secret":
+            raise PermissionError(13, "Permission denied")
+        with path.open("rb") as file:
+            return file.read()
+
+    monkeypatch.setattr(byte_search, "walk_files", walk)
+    monkeypatch.setattr("pathlib.Path.read_bytes", read)
+    found = search(tmp_path, [NEEDLE])
+    assert found.unreadable == (tmp_path / "closed", tmp_path / "secret")
+    assert found.hits == (tmp_path / "open" / "text",)
+
+
+def test_a_directory_that_cannot_be_listed_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Scenario: below a directory one may not be listed and one is gone by then.
+
+    Guarantees: the first is told, and the files of the others are there.
+    """
+    for name in ("closed", "gone", "open"):
+        (tmp_path / name).mkdir()
+    (tmp_path / "open" / "file").touch()
+    scandir = os.scandir
+
+    def scan(path: str) -> object:
+        if path.endswith("closed"):
+            raise PermissionError(13, "Permission denied", path)
+        if path.endswith("gone"):
+            Path(path).rmdir()
+        return scandir(path)
+
+    monkeypatch.setattr(os, "scandir", scan)
+    closed: list[Path] = []
+    assert list(walk_files(tmp_path, closed.append)) == [tmp_path / "open" / "file"]
+    assert closed == [tmp_path / "closed"]
 
 
 def test_a_half_written_file_that_nobody_finishes_is_damaged(half: Path, tmp_path: Path) -> None:

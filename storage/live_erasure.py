@@ -47,6 +47,7 @@ if TYPE_CHECKING:
 
 _log = structlog.get_logger()
 _DIRECTORY: Final = "erase"
+_REQUEST_SUFFIX: Final = ".arrow"
 _POLL_S: Final = 0.5
 _WHOLE: Final = b"whole_traces"
 _NO_GRACE: Final = b"no_grace"
@@ -90,7 +91,7 @@ def ask(path: Path, erased: Erased, *, no_grace: bool) -> Path:
     sink = pa.BufferOutputStream()
     with pa.ipc.new_file(sink, table.schema.with_metadata(options)) as writer:
         writer.write_table(table.replace_schema_metadata(options))
-    request = directory / f"{secrets.token_hex(8)}.arrow"
+    request = directory / f"{secrets.token_hex(8)}{_REQUEST_SUFFIX}"
     replace_file(request, sink.getvalue().to_pybytes())
     sync_directory(directory)
     return request.with_suffix(".json")
@@ -105,7 +106,7 @@ def take_requests(path: Path) -> Iterator[Erased]:
     left = list_directory(path / _DIRECTORY)
     remove_quietly([one for one in left if one.suffix == ".tmp"])
     for request in left:
-        if request.suffix != ".arrow":
+        if request.suffix != _REQUEST_SUFFIX:
             continue
         try:
             erased, _ = _read(request)
@@ -116,12 +117,16 @@ def take_requests(path: Path) -> Iterator[Erased]:
 
 
 def read_answer(path: Path) -> Answer | None:
-    """Return the sidecar's answer and remove it; None as long as there is none."""
+    """Return the sidecar's answer and remove it; None as long as there is none.
+
+    The request goes first, which holds ids of what is erased: the sidecar answers before it does
+    that, and may be killed in between.
+    """
     try:
         answer = Answer(**json.loads(path.read_bytes()))
     except FileNotFoundError:
         return None
-    remove_quietly([path])
+    remove_quietly([path.with_suffix(_REQUEST_SUFFIX), path])
     return answer
 
 
@@ -160,13 +165,15 @@ class LiveErasure:
     def look(self) -> None:
         """Do what is asked for, one request after the other."""
         for request in list_directory(self._directory):
-            if request.suffix == ".arrow" and not self._is_stopping.is_set():
+            if request.suffix == _REQUEST_SUFFIX and not self._is_stopping.is_set():
                 self._do(request)
 
     def _do(self, request: Path) -> None:
         answer = Answer()
         try:
             erased, no_grace = _read(request)
+        except FileNotFoundError:
+            return  # answered before a restart, and read by now
         except _NO_REQUEST as error:
             answer.problems.append(f"the request cannot be read: {cause(error)}")
         else:
@@ -184,7 +191,7 @@ class LiveErasure:
             problems=len(answer.problems),
         )
         replace_file(request.with_suffix(".json"), json.dumps(asdict(answer)).encode())
-        request.unlink()
+        request.unlink(missing_ok=True)  # whoever read the answer may have been quicker
 
     def _erase_from_all(self, erased: Erased, answer: Answer, *, no_grace: bool) -> list[Path]:
         """Erase and return the files to wait for; a failure is part of the answer."""

@@ -193,13 +193,15 @@ def _ask(path: Path, erased: Erased, pid: int, receipt: _Receipt, *, no_grace: b
         raise StartupError(f"the sidecar cannot be asked: {cause(error)}") from error
     live = LiveData(path)
     with progress(f"process {pid} erases, and waits for queries that read the old files"):
+        is_served = True
         while (answer := read_answer(answered)) is None:
-            if not live.is_served:
+            if not is_served:
                 raise StartupError(
                     f"process {pid} ended before it answered; its next start goes on with it, or "
                     "run this again"
                 )
             time.sleep(_POLL_S)
+            is_served = live.is_served  # then once more: it may have answered and ended
     for name, value in asdict(answer).items():
         setattr(receipt, name, value)
 

@@ -16,6 +16,7 @@ from collector.cli.erasure import Wanted, erase
 from collector.model import schema as s
 from collector.model.errors import ConfigError, QueryError, StartupError
 from storage.erasure import Condition, find
+from storage.files import DirectoryLock
 from storage.live_data import LiveData
 from storage.live_erasure import ask
 from storage.sql import run_query
@@ -244,3 +245,25 @@ def test_a_lost_lake_of_log_records_is_missed(tmp_path: Path) -> None:
     (data / "logs/journal").mkdir(parents=True)
     with pytest.raises(StartupError, match=r"there is no lake in .*/logs"):
         run(data, users=("ann",))
+
+
+def test_a_sidecar_that_answers_and_ends_has_answered(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Scenario: a sidecar answers and ends after the command saw that there is no answer yet.
+
+    Guarantee: the answer counts.
+    """
+    data = tmp_path / "data"
+    stored(data, spans("x"))
+    owner = DirectoryLock(data)
+
+    def answer_and_end(_: LiveData) -> bool:
+        for request in list((data / "erase").glob("*.arrow")):
+            request.with_suffix(".json").write_text("{}")
+        return False
+
+    monkeypatch.setattr(LiveData, "is_served", property(answer_and_end))
+    assert run(data, where="false")
+    assert not list((data / "erase").iterdir())
+    owner.close()

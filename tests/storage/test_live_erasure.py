@@ -5,6 +5,7 @@ from __future__ import annotations
 import fcntl
 from typing import TYPE_CHECKING
 
+from storage import live_erasure
 from storage.erasure import Condition, find
 from storage.live_data import LiveData
 from storage.live_erasure import Answer, LiveErasure, LiveStore, ask, read_answer
@@ -51,6 +52,32 @@ def test_a_journalled_batch_of_which_nothing_stays(open_store: Opener) -> None:
     assert store.restored == ROWS
     assert store.lake.flush()
     assert set(store.span_ids()) == set(kept.column("span_id").to_pylist())
+
+
+def test_a_request_is_gone_when_its_answer_is_read(
+    open_store: Opener, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Scenario: a sidecar is killed, or slow, between the answer and forgetting the request.
+
+    Guarantees: whoever read the answer searches no file that holds what was erased, and the sidecar
+    goes on.
+    """
+    store = open_store()
+    store.store(make_batch(ROWS, 1))
+    assert store.lake.flush()
+    answer = ask_for(store.path)
+    replace = live_erasure.replace_file
+    left: list[Path] = []
+
+    def replace_and_read(path: Path, content: bytes) -> None:
+        replace(path, content)
+        assert read_answer(path) is not None
+        left.extend((store.path / "erase").iterdir())
+
+    monkeypatch.setattr(live_erasure, "replace_file", replace_and_read)
+    failures: list[str] = []
+    erasure_of(store, failures).look()
+    assert (left, failures, answer.exists()) == ([], [], False)
 
 
 def test_a_request_that_fails_is_answered(

@@ -21,6 +21,7 @@ from storage.manifest_text import (
 if TYPE_CHECKING:
     from pathlib import Path
 
+# A commit between the two reads would be a note.
 _TRIES: Final = 3
 
 
@@ -49,11 +50,9 @@ class _Read:
 def read_manifests(lake: Path) -> Manifests:
     """Read both; never raises. The copy stands in when the manifest is damaged or missing."""
     for _ in range(_TRIES):
-        # a commit between the two reads makes the copy the newer one: both are read again
-        main, copy = _read(lake, MANIFEST), _read(lake, MANIFEST_COPY)
-        if main.state is None or copy.state is None:
-            break
-        if copy.state.generation <= main.state.generation:
+        # the copy first: a commit replaces it last, so it is never ahead of a manifest read later
+        copy, main = _read(lake, MANIFEST_COPY), _read(lake, MANIFEST)
+        if copy.content == main.content:
             break
     best = main if main.state is not None else copy
     found = Manifests(best.state, best.content, main.is_newer or copy.is_newer)

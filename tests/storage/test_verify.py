@@ -14,7 +14,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from collector.model.errors import StartupError
-from storage import manifest_text
+from storage import manifest_check, manifest_text
 from storage.lake_tables import partition_of
 from storage.verify import verify
 from tests.storage.batches import BASE_US, make_batch, start_at
@@ -265,6 +265,27 @@ def test_lists_for_sql_that_differ_from_the_entries(tmp_path: Path) -> None:
         (lake / name).write_bytes(text)
     what = "lists other files under 'spans' than under 'files'"
     assert errors(tmp_path) == [("lake/_manifest.json", what)]
+
+
+def test_commits_while_manifest_and_copy_are_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Scenario: a manifest that takes long to read, of a sidecar that commits meanwhile.
+
+    Guarantee: no error.
+    """
+    lake = make_lake(tmp_path)
+    read = manifest_check._read
+    state = state_of(lake)
+    generations = iter(range(state.generation + 1, state.generation + 100))
+
+    def read_and_commit(where: Path, name: str) -> object:
+        found = read(where, name)
+        write_manifest(lake, replace(state, generation=next(generations)))
+        return found
+
+    monkeypatch.setattr(manifest_check, "_read", read_and_commit)
+    assert errors(tmp_path) == []
 
 
 def test_files_replaced_while_they_are_read(tmp_path: Path) -> None:

@@ -11,6 +11,7 @@ import os
 import secrets
 import shutil
 import zlib
+from contextlib import suppress
 from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Final
 
@@ -151,18 +152,17 @@ class _Copying:
 
     def _copy_journal(self) -> None:
         """Copy all segments, oldest first; one that vanishes was settled before the manifest."""
-        self._report.segments = self._report.journal_bytes = 0
-        seen: set[str] = set()
+        sizes: dict[str, int] = {}
+        last: list[Path] = []
         # again, because a segment that was begun meanwhile can make the end of the last one void
-        while new := [path for path in self._segments() if path.name not in seen]:
-            for path in new:  # over segments
-                seen.add(path.name)
-                try:
-                    size, _ = _copy(path, self._target.incoming / path.name)
-                except FileNotFoundError:
-                    continue
-                self._report.segments += 1
-                self._report.journal_bytes += size
+        while new := [path for path in self._segments() if path.name not in sizes]:
+            for path in [*last, *new]:  # over segments; the last one had batches to come
+                sizes.setdefault(path.name, 0)
+                with suppress(FileNotFoundError):
+                    sizes[path.name], _ = _copy(path, self._target.incoming / path.name)
+            last = new[-1:]
+        self._report.segments = sum(size > 0 for size in sizes.values())
+        self._report.journal_bytes = sum(sizes.values())
         sync_directory(self._target.incoming)
 
     def _segments(self) -> list[Path]:

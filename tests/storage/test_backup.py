@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from collector.model.errors import StartupError, UpkeepFailed
+from storage import backup as backup_module
 from storage import backup_target
 from storage.backup import backup
 from storage.files import DirectoryLock
@@ -89,6 +90,34 @@ def test_files_replaced_while_they_are_copied(tmp_path: Path) -> None:
     assert set(found.values()) == {1}
     assert acked.keys() <= found.keys() <= ids_of(*sent).keys()
     store.abandon()
+
+
+def test_a_segment_that_ends_while_the_journal_is_copied(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Scenario: behind the copy of a segment a batch comes to it, it ends, and the next one begins.
+
+    Guarantees: no batch is missing between the two in the copy, and it is sound.
+    """
+    store = Store(tmp_path / "data", lake_settings())
+    store.journal.write(make_batch(ROWS, 1))
+    copy = backup_module._copy
+
+    def copy_and_write(source: Path, target: Path) -> object:
+        copied = copy(source, target)
+        if store.journal.last_seq == 1:
+            store.journal.write(make_batch(ROWS, 2))
+            store.journal.seal()
+            store.journal.write(make_batch(ROWS, 3))
+        return copied
+
+    monkeypatch.setattr(backup_module, "_copy", copy_and_write)
+    made = backup(tmp_path / "data", tmp_path / "copy")
+    store.abandon()
+    report = verify(tmp_path / "copy")
+    assert [one for one in report.findings if one.level == "error"] == []
+    assert (made.segments, report.journal.frames) == (2, 3)
+    assert sum(rows_after_start(tmp_path / "copy").values()) == 3 * ROWS
 
 
 def test_an_update_copies_only_what_is_new(tmp_path: Path, data: Path) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import glob
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, TypeVar
 
 import duckdb
 import pyarrow as pa
@@ -19,13 +19,20 @@ from storage.sql_files import quote
 from storage.sql_views import columns_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
+    from pathlib import Path
 
     from storage.layout import Layout
     from storage.live_data import LiveData
     from storage.rewrite import StoredData
 
 _ROWS_AT_A_TIME: Final = 16384
+# A query over all files can take longer than a sidecar keeps what it replaces.
+_FILES_AT_A_TIME: Final = 32
+# Each looks into what a newer manifest added.
+_MOST_PASSES: Final = 100
+Found = TypeVar("Found")
+
 _FOUND: Final = pa.schema([*KEY_SCHEMA, *RECORD_SCHEMA])
 
 
@@ -111,13 +118,48 @@ def _found(
         for table, rows in gathered.items():
             connection.register("journalled", rows)
             yield _select(connection, table, _columns(table, layout), "journalled", condition)
-    for table, files in stored.files_by_table().items():
-        if files:
-            # every column is there then, though no file of today has been written yet
-            empty = [stored.empty_file(table)] if stored.empty_file(table).exists() else []
-            listed = ", ".join(quote(glob.escape(str(file))) for file in empty + files)
-            source = f"read_parquet([{listed}], hive_partitioning=false, union_by_name=true)"
-            yield _select(connection, table, _columns(table, layout), source, condition)
+
+    def look(table: str, files: list[Path]) -> pa.Table:
+        # every column is there then, though no file of today has been written yet
+        empty = [stored.empty_file(table)] if stored.empty_file(table).exists() else []
+        listed = ", ".join(quote(glob.escape(str(file))) for file in empty + files)
+        source = f"read_parquet([{listed}], hive_partitioning=false, union_by_name=true)"
+        return _select(connection, table, _columns(table, layout), source, condition)
+
+    for _, found in _of_files(stored, _FILES_AT_A_TIME, look):
+        yield found
+
+
+def _of_files(
+    stored: StoredData | LiveData, at_once: int, look: Callable[[str, list[Path]], Found]
+) -> Iterator[tuple[list[Path], Found]]:
+    """Look into all files of the lake, so many at a time; yield them and what was found.
+
+    Of files that a running sidecar deletes meanwhile, what replaced them is looked into. Raises
+    QueryError.
+    """
+    seen: set[Path] = set()
+    gone: set[Path] = set()
+    for _ in range(_MOST_PASSES):
+        has_gone = False
+        for table, files in stored.files_by_table().items():
+            new = [file for file in files if file not in seen]
+            for start in range(0, len(new), at_once):
+                some = new[start : start + at_once]
+                try:
+                    found = look(table, some)
+                except (duckdb.Error, QueryError) as error:
+                    missing = {file for file in some if not file.exists()}
+                    if not missing or missing & gone:  # a newer manifest lists it still
+                        raise QueryError(str(error)) from error
+                    gone |= missing
+                    has_gone = True
+                else:
+                    seen.update(some)
+                    yield some, found
+        if not has_gone:
+            return
+    raise QueryError(f"the lake changed {_MOST_PASSES} times while it was read")
 
 
 def _gathered(batches: Iterator[dict[str, pa.Table]]) -> Iterator[dict[str, pa.Table]]:
@@ -138,23 +180,27 @@ def _together(batches: Sequence[dict[str, pa.Table]]) -> dict[str, pa.Table]:
 
 def affected(stored: StoredData | LiveData, erased: Erased) -> dict[str, int]:
     """Return the lake's files with rows, or links, to erase, and how many such rows."""
-    rows: dict[str, int] = {}
     with duckdb.connect() as connection:
         connection.register("gone", pa.table({s.TRACE_ID: erased.unlinked}))
-        for table, files in stored.files_by_table().items():
-            for file in files:
-                source = f"read_parquet({quote(glob.escape(str(file)))}, hive_partitioning=false)"
-                is_named = table == LOGS and erased.records.num_rows > 0
-                names = (*KEY_SCHEMA.names, *(RECORD_SCHEMA.names if table == LOGS else ()))
-                ids = connection.sql(
-                    f"SELECT {', '.join(names)} FROM {source} "
-                    f"WHERE {is_named} OR {s.TRACE_ID} IN (SELECT {s.TRACE_ID} FROM gone)"
-                ).to_arrow_table()
-                hits = pc.sum(erased.hits(ids)).as_py() or 0
-                is_linked = table == SPANS and _has_links(connection, source)
-                if hits or is_linked:
-                    rows[stored.relative(file)] = hits
-    return rows
+
+        def look(table: str, files: list[Path]) -> int | None:
+            """Return None where nothing of a file goes."""
+            source = f"read_parquet({quote(glob.escape(str(files[0])))}, hive_partitioning=false)"
+            is_named = table == LOGS and erased.records.num_rows > 0
+            names = (*KEY_SCHEMA.names, *(RECORD_SCHEMA.names if table == LOGS else ()))
+            ids = connection.sql(
+                f"SELECT {', '.join(names)} FROM {source} "
+                f"WHERE {is_named} OR {s.TRACE_ID} IN (SELECT {s.TRACE_ID} FROM gone)"
+            ).to_arrow_table()
+            hits: int = pc.sum(erased.hits(ids)).as_py() or 0
+            is_linked = table == SPANS and _has_links(connection, source)
+            return hits if hits or is_linked else None
+
+        return {
+            stored.relative(file): hits
+            for (file,), hits in _of_files(stored, 1, look)
+            if hits is not None
+        }
 
 
 def _has_links(connection: duckdb.DuckDBPyConnection, source: str) -> bool:

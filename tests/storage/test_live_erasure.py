@@ -5,16 +5,17 @@ from __future__ import annotations
 import fcntl
 from typing import TYPE_CHECKING
 
+import pytest
+
+from collector.model.errors import QueryError
 from storage import live_erasure
-from storage.erasure import Condition, find
+from storage.erasure import Condition, affected, find
 from storage.live_data import LiveData
 from storage.live_erasure import Answer, LiveErasure, LiveStore, ask, read_answer
 from tests.storage.batches import make_batch
 
 if TYPE_CHECKING:
     from pathlib import Path
-
-    import pytest
 
     from tests.storage.conftest import Opener
     from tests.storage.store import Store
@@ -122,3 +123,35 @@ def test_whether_a_sidecar_is_there_is_told_by_its_lock(open_store: Opener) -> N
     with (store.path / "LOCK").open("rb") as file:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         assert live.is_served
+
+
+def test_files_that_are_replaced_while_they_are_looked_into(
+    open_store: Opener, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Scenario: behind its listing of files a sidecar merges them all and deletes them at once.
+
+    Guarantees: spans are found in what replaced them, and the files that would be rewritten; a file
+    that is lost is an error.
+    """
+    store = open_store()
+    for seed in range(5):
+        store.store(make_batch(ROWS, seed))
+        assert store.lake.flush()
+    listed = LiveData.files_by_table
+
+    def list_and_merge(self: LiveData) -> dict[str, list[Path]]:
+        found = listed(self)
+        store.lake.maintain()
+        return found
+
+    monkeypatch.setattr(LiveData, "files_by_table", list_and_merge)
+    erased = find([LiveData(store.path)], Condition(where="true"))
+    assert len(erased) == 5 * ROWS
+    for seed in range(5):
+        store.store(make_batch(ROWS, seed + 5))
+        assert store.lake.flush()
+    rows = affected(LiveData(store.path), erased)
+    assert sum(count for path, count in rows.items() if path.startswith("spans/")) == 5 * ROWS
+    listed(LiveData(store.path))["spans"][0].unlink()
+    with pytest.raises(QueryError):
+        find([LiveData(store.path)], Condition(where="true"))

@@ -31,5 +31,10 @@ def quarantined_files(data: Path) -> list[Path]:
 
 
 def has_logs(data: Path) -> bool:
-    """Tell whether log records were ever taken here."""
-    return any((log_data(data) / part).is_dir() for part in (LAKE, JOURNAL))
+    """Tell whether log records were ever taken here.
+
+    The first start makes a lake with a manifest before it makes a journal: what it has made until
+    then, or left when it was killed, is nothing to read.
+    """
+    lake, journal = log_data(data) / LAKE, log_data(data) / JOURNAL
+    return journal.is_dir() or any(any(lake.glob(one)) for one in ("*.json", "*/date=*"))

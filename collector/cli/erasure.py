@@ -152,9 +152,8 @@ def erase(  # noqa: PLR0913 - the verb's options
     condition = wanted.condition(settings.processors.redaction)
     path = Path(settings.exporters.lake.path)
     grace_s = 0.0 if no_grace else settings.exporters.lake.unlink_grace
-    signals = (path, log_data(path)) if has_logs(path) else (path,)
-    being_written = [LiveData(one) for one in signals]
     if not yes:
+        being_written = _being_written(path)
         erased = find(being_written, condition)
         return _foretell(erased, _affected(being_written, erased))
     receipt = _Receipt(wanted.digest, _now())
@@ -175,14 +174,20 @@ def erase(  # noqa: PLR0913 - the verb's options
     except DirectoryInUse as error:
         if delete_quarantined:
             raise StartupError(f"--delete-quarantined: {error}") from error
-        erased = find(being_written, condition)
+        erased = find(_being_written(path), condition)
         _ask(path, erased, error.pid, receipt, no_grace=no_grace)
-        receipt.still_found = len(find(being_written, condition))
+        receipt.still_found = len(find(_being_written(path), condition))
     receipt.traces = len(erased.traces)
     _search(path, condition, erased, receipt)
     receipt.finished = _now()
     _show(receipt)
     return receipt.is_clean
+
+
+def _being_written(path: Path) -> list[LiveData]:
+    """Return the signals that there are by now."""
+    signals = (path, log_data(path)) if has_logs(path) else (path,)
+    return [LiveData(one) for one in signals]
 
 
 def _ask(path: Path, erased: Erased, pid: int, receipt: _Receipt, *, no_grace: bool) -> None:

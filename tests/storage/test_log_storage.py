@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections import Counter
 from typing import TYPE_CHECKING
 
@@ -12,11 +13,13 @@ from storage.backup import backup
 from storage.environment import Environment
 from storage.lake_tables import partition_of
 from storage.repair import repair
+from storage.rewrite import stored_signals
 from storage.sql import run_query
 from storage.verify import verify
 from tests.storage.batches import BASE_US
 from tests.storage.damage import flip, state_of
 from tests.storage.log_batches import ROWS, log_batch, log_request, log_store, make_data, make_logs
+from tests.storage.recording import RecordingTelemetry
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -210,3 +213,24 @@ def test_a_directory_of_before_there_were_log_records(tmp_path: Path) -> None:
     assert repair(data).actions == []
     backup(data, copy)
     assert not (copy / "logs").exists()
+
+
+def test_a_first_start_that_is_not_done_with_the_log_records(tmp_path: Path) -> None:
+    """Scenario: the first start with log records is at their lake, or was killed there.
+
+    Guarantees: verify, backup, repair and erasing take what there is, the spans; once the lake has
+    a manifest, its loss is an error.
+    """
+    data, copy = tmp_path / "data", tmp_path / "copy"
+    make_data(data)
+    (data / "logs").rename(tmp_path / "elsewhere")
+    (data / "logs" / "lake" / "staging").mkdir(parents=True)
+    (data / "logs" / "lake" / "logs").mkdir()
+    shutil.copy(tmp_path / "elsewhere" / "lake" / "logs" / "_empty.parquet", data / "logs" / "lake")
+    assert verify(data).is_sound
+    assert repair(data).actions == []
+    assert backup(data, copy).copied_files == 6
+    with stored_signals(data, 0.0, RecordingTelemetry()) as stores:
+        assert len(stores) == 1
+    (data / "logs" / "journal").mkdir()
+    assert not verify(data).is_sound

@@ -29,7 +29,8 @@ _DETAILS = "grpc-status-details-bin"
 _OPTIONS = [
     ("grpc.max_send_message_length", -1),
     ("grpc.initial_reconnect_backoff_ms", 50),
-    ("grpc.min_reconnect_backoff_ms", 50),
+    # how long an attempt to connect may take, whatever its name says: a busy machine needs a while
+    ("grpc.min_reconnect_backoff_ms", 20_000),
     ("grpc.max_reconnect_backoff_ms", 100),
 ]
 

@@ -250,7 +250,7 @@ class Load:
         for thread in self._threads:
             thread.join()
 
-    def await_that(self, holds: Callable[[Ledger], bool], limit_s: float = 30) -> None:
+    def await_that(self, holds: Callable[[Ledger], bool], limit_s: float = 60) -> None:
         """Return when the ledger satisfies the condition, checked after each answer."""
         with self._moved:
             assert self._moved.wait_for(lambda: holds(self.ledger), limit_s), "load is stuck"

@@ -39,15 +39,18 @@ class Body:
     attributes: pa.MapArray
 
     @staticmethod
-    def of(batch: Batch, value_side: Encoded) -> Body | None:
-        """Return the batch's bodies, None if it has none."""
+    def of(batch: Batch, value_side: Encoded, received: Batch) -> Body | None:
+        """Return the batch's bodies, None if it has none.
+
+        ``received`` is the batch with all attributes: one that goes may name the event.
+        """
         if batch.schema.get_field_index(BODY) < 0:
             return None
         for leaf in value_side.leaves:
             if leaf.path == (BODY,):
                 start = value_side.place(leaf).start
-                columns = (BODY_TYPE, EVENT_NAME, s.ATTRIBUTES)
-                return Body(start, *map(batch.column, columns))
+                named_by = map(received.column, (EVENT_NAME, s.ATTRIBUTES))
+                return Body(start, batch.column(BODY_TYPE), *named_by)
         return None
 
     def tagged(self, tags: pa.StringArray) -> NDArray[np.int64] | None:

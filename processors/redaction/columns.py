@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from collector.model.batch import Batch, BatchT
+    from collector.model.batch import BatchT
     from collector.model.telemetry import Telemetry
     from config.redaction import Summary
     from processors.redaction.cache import Unknown, VerdictCache
@@ -66,8 +66,8 @@ class BatchRedaction:
         self._telemetry = telemetry
         self._audit = Audit()
 
-    def run(self, batch: BatchT) -> BatchT:
-        """Return the redacted batch."""
+    def run(self, batch: BatchT, received: BatchT) -> BatchT:
+        """Return the redacted batch; ``received`` has the same rows with all their attributes."""
         found = Surfaces.of(batch)
         keys = [leaf for leaf in found.leaves if leaf.is_key]
         # Values of attributes stand first and in the order of their keys.
@@ -77,7 +77,8 @@ class BatchRedaction:
         rest = [leaf for leaf in found.leaves if not leaf.is_key and not leaf.is_value]
         key_side = Encoded([*own_keys, *tag_keys])
         value_side = Encoded([*values, *rest])
-        special = self._special(key_side, value_side, found, batch)
+        body = Body.of(batch, value_side, received)
+        special = self._special(key_side, value_side, found, body)
         replaced: dict[tuple[str, ...], pa.Array] = {}
         counts = np.zeros(len(batch), np.int64)
         masked = changed = self._redact(value_side, special)
@@ -103,7 +104,7 @@ class BatchRedaction:
         return batch.replace(columns)
 
     def _special(
-        self, key_side: Encoded, value_side: Encoded, found: Surfaces, batch: Batch
+        self, key_side: Encoded, value_side: Encoded, found: Surfaces, body: Body | None
     ) -> dict[KeyClass, NDArray[np.int64]]:
         """Return, by class, the positions on the value side whose key makes them special.
 
@@ -120,7 +121,6 @@ class BatchRedaction:
             places = np.flatnonzero(numbered)
             for one, number in numbers.items():
                 special[one] = places[numbered[places] == number]
-        body = Body.of(batch, value_side)
         for key_class, positions in () if body is None else body.classes(self._redactor.keys):
             known = special.get(key_class)
             special[key_class] = positions if known is None else np.union1d(known, positions)

@@ -66,6 +66,7 @@ class RedactionProcessor:
             RedactionUnavailable: Anything went wrong; nothing of the batch may be stored.
         """
         failure = ""
+        received = batch
         try:
             with self._turn():
                 if self._filter is not None:
@@ -79,7 +80,7 @@ class RedactionProcessor:
                     self._summary,
                     is_dry=self._is_dry,
                 )
-                return work.run(batch)
+                return work.run(batch, received)
         except ClearspanError:
             raise
         except Exception as error:  # noqa: BLE001 - the edge where redaction fails closed

@@ -92,6 +92,30 @@ def test_bodies_of_gen_ai_events_are_content() -> None:
     assert bodies.to_pylist() == [dropped, kept, dropped, kept, kept, kept]
 
 
+@pytest.mark.parametrize("content", ["drop", "hash"])
+def test_an_event_is_named_by_an_attribute_that_is_not_kept(content: str) -> None:
+    """Scenario: ``allow_all_keys: false`` without ``event.name``; records with and without keys.
+
+    Guarantees: what that attribute names a GenAI event has a body of content; the attribute goes.
+    """
+    processor, _ = made(content=content, allow_all_keys=False, allowed_keys=("keep", "content"))
+    prompt = pairs(content=AnyValue(string_value="a harmless prompt"))
+    kept = KeyValue(key="keep", value=AnyValue(string_value="x"))
+    named = [
+        KeyValue(key="event.name", value=AnyValue(string_value=name))
+        for name in ("gen_ai.user.message", "other")
+    ]
+    records = [
+        LogRecord(body=prompt, attributes=attributes)
+        for attributes in ([], [kept], [kept, named[0]], [named[1], kept], [named[0]], [kept])
+    ]
+    received = batch(LogRecord(body=TEXT), *records).keep(np.arange(7) > 0)
+    clean = processor.process(received)
+    has_text = ["harmless" in body for body in clean.column("body").to_pylist()]
+    assert has_text == [True, True, False, True, False, True]
+    assert "event.name" not in str(clean.column("attributes"))
+
+
 def test_an_ignored_key_never_is_the_body() -> None:
     """Scenario: an attribute ``body`` is ignored. Guarantees: bodies are redacted all the same."""
     processor, _ = made(ignored_keys=("body",))

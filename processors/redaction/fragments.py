@@ -1,4 +1,4 @@
-"""JSON that is no single whole document: cut off, or several in one text.
+"""JSON that is no single whole document: cut off, several in one text, or behind other text.
 
 Only what keys in it decide is judged here, where it stands; the text around it is left as it is,
 and the rules look through all of it afterwards.
@@ -25,11 +25,19 @@ if TYPE_CHECKING:
 _SPACE: Final = r"[ \t\r\n]*"
 _KEY: Final = re.compile(rf'"([^"]*+)(?="{_SPACE}:)')
 _ESCAPED_QUOTE: Final = '\\"'
-# A string may be cut off at the end of the text, or of a line where the next document begins.
+# A string may be cut off at the end of the text, or of a line before one with another document.
+_STRING: Final = r'(?:[^"\\\n]++|\\[^\n]?+|\n(?![^"\n]*+(?<=\{)"))*+'
 _TOKEN: Final = re.compile(
-    rf'"(?P<string>(?:[^"\\\n]++|\\.|\n(?!\{{"))*+\\?)(?P<end>"(?P<colon>{_SPACE}:)?)?'
+    rf'"(?P<string>{_STRING})(?P<end>"(?P<colon>{_SPACE}:)?)?'
     r"|(?P<mark>[{}\[\],:])"
     r'|(?P<bare>[^ \t\r\n"{}\[\],:]++)',
+    re.DOTALL,
+)
+# From an object's first key, or a string in which one is written, up to what no JSON has.
+_EMBEDDED: Final = re.compile(
+    rf'(?:\{{(?={_SPACE}")|(?="(?: |\\[nrt"\\]){{0,16}}+\{{(?: |\\[nrt])*+\\++"))'
+    rf'(?:{_SPACE}(?:[{{}}\[\],:]|"{_STRING}"?'
+    r"|(?:-?\d[\d.eE+\-]*+|true|false|null)(?![^ \t\r\n\]},])))*+",
     re.DOTALL,
 )
 
@@ -37,11 +45,33 @@ _TOKEN: Final = re.compile(
 def redact_fragments(text: str, walk: JsonRedactor, depth: int) -> str | None:
     """Return the text without the values that keys in it decide, None if there are none.
 
-    What stands behind a key up to the next comma is its value, however much of it there is; a
-    string in which JSON is written is judged as that JSON. The loop is over tokens.
+    A text that begins as JSON does is read as such to its end. In another, behind a byte order
+    mark, ``data:`` or a line of a log, what reads as JSON is; code with braces is left alone.
     """
     if not _has_deciding_key(text, walk):
         return None
+    redacted = _redacted(text, walk, depth) if holds_json(text) else None
+    return _with_embedded(text, walk, depth) if redacted is None else redacted
+
+
+def _with_embedded(text: str, walk: JsonRedactor, depth: int) -> str | None:
+    """Return the text with the JSON in it redacted; the loop is over pieces of JSON."""
+    parts: list[str] = []
+    position = 0
+    for piece in _EMBEDDED.finditer(text):
+        new = _redacted(piece[0], walk, depth) if _has_deciding_key(piece[0], walk) else None
+        if new is not None:
+            parts += text[position : piece.start()], new
+            position = piece.end()
+    return "".join([*parts, text[position:]]) if parts else None
+
+
+def _redacted(text: str, walk: JsonRedactor, depth: int) -> str | None:
+    """Return the text read as JSON, None if nothing in it is cut.
+
+    What stands behind a key up to the next comma is its value, however much of it there is; a
+    string in which JSON is written is judged as that JSON. The loop is over tokens.
+    """
     parts: list[str] = []
     position = 0
     inside = _Inside([SCAN], [SCAN])
@@ -65,7 +95,7 @@ def redact_fragments(text: str, walk: JsonRedactor, depth: int) -> str | None:
         if bare == "null" or (key_class is SCAN and (bare or _ESCAPED_QUOTE not in string)):
             continue
         value = bare or _unquoted(string)
-        if key_class is SCAN and not holds_json(value):
+        if key_class is SCAN and "{" not in value and not holds_json(value):
             continue
         new = walk.leaf(value, value, key_class, depth)
         if new is not value:

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
 
 
 _QUOTED: Final = re.compile(r'[ \t\r\n]*"(?:[ \t\r\n"]|\\[nrt"\\])*[{\[]')
+_KEY_END: Final = re.compile(r'"[ \t\r\n]*:')
 
 
 class _Number(str):
@@ -43,6 +44,11 @@ def looks_like_json(text: str) -> bool:
 def holds_json(text: str) -> bool:
     """Tell whether the text may be JSON, or JSON that was written as a JSON string."""
     return looks_like_json(text) or (text[:1] in ' \t\r\n"' and _QUOTED.match(text) is not None)
+
+
+def has_json_within(text: str) -> bool:
+    """Tell whether JSON may stand in the text: most prose and code has no quoted key."""
+    return "{" in text and _KEY_END.search(text) is not None
 
 
 def parse(text: str) -> Any:

@@ -248,13 +248,13 @@ class Redactor:
                 return self.operators.replacement(inside.entity, text, is_exact=False)
         if not marks and not self._detectors.blind and not key_class.has_names:
             return None
-        if json_text.holds_json(text):
+        if json_text.holds_json(text) or json_text.has_json_within(text):
             walk = nested.JsonRedactor(
                 self._judge_leaf, self.keys.classify_nested, self._unsuspicious, trail.found
             )
             try:
                 return self._in_json(text, key_class, depth, trail, walk)
-            except ValueError:  # cut off, several, or plain text that begins with a bracket
+            except ValueError:  # cut off, several, behind other text, or none at all
                 without = redact_fragments(text, walk, depth)
             if without is not None:
                 return without
@@ -276,6 +276,8 @@ class Redactor:
         text: str, key_class: KeyClass, depth: int, trail: _Trail, walk: nested.JsonRedactor
     ) -> str | None:
         """Return redacted JSON, None if nothing was found; raises ValueError if it is no JSON."""
+        if not json_text.holds_json(text):
+            raise ValueError("no JSON")
         try:
             if depth <= nested.MAX_DEPTH:
                 redacted = walk.redact(text, key_class, depth)

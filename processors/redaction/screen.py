@@ -36,6 +36,7 @@ _CLEAN: Final[list[int]] = []
 _INLINE_FLAGS: Final = regex.compile(r"\A\(\?[ims]+\)")
 _PERCENT: Final = r"%[0-9A-Fa-f]{2}"
 _BACKSLASH: Final = r"\\"
+_JSON: Final = r'^\s*[\[{]|\{\s*"'
 _EXPONENT: Final = r"(?:^|[^\w.\-])\d\.?\d{0,18}[eE]\+?\d{1,2}(?:$|[^\w.\-])"
 _EXPONENT_IN_SHADOW: Final = r"\d\.?[eE]\+?\d"
 # Unicode white space among the ASCII controls, which Hyperscan's \s does not know
@@ -68,7 +69,7 @@ class Screen:
         """Build (or load) the databases.
 
         ``key_hint`` finds JSON text with a key that may matter; with ``always_json`` every string
-        that looks like JSON is looked into. ``engine``: see ``multi_pattern``.
+        in which JSON may be is looked into. ``engine``: see ``multi_pattern``.
         """
         weak = [
             _Weak(_PERCENT, _PERCENT, LOOK_CLOSER),
@@ -79,7 +80,7 @@ class Screen:
             _Weak(_SEPARATORS, _SEPARATORS, _CONTROL),
         ]
         if always_json:
-            weak.append(_Weak(r"^\s*[\[{]", r"^\s*[\[{]", LOOK_CLOSER))
+            weak.append(_Weak(_JSON, _JSON, LOOK_CLOSER))
         self._always: list[int] = []
         for position, rule in enumerate(rules):
             one = _weak(rule, position)

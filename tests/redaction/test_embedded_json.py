@@ -1,0 +1,124 @@
+"""Keys decide in JSON that stands in other text as they do in JSON alone."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING
+
+import pytest
+
+from config.settings import RedactionSettings
+from processors.redaction import Redactor
+from tests.redaction.conftest import KEY
+from tests.redaction.test_fragments import DOCUMENT, QUOTED, redacted
+
+if TYPE_CHECKING:
+    from processors.redaction import RedactedText
+
+BEFORE = (
+    "data: ",
+    "event: delta\nid: 7\ndata:",
+    "\ufeff",
+    "INFO request body: ",
+    '[12:07] said 5" and: ',
+    'dict "a" {b}, "c" {"d"} and {"e": f()} ',
+    "{x} body=",
+    "é ",
+)
+
+
+@pytest.mark.parametrize("before", BEFORE)
+@pytest.mark.parametrize("form", QUOTED)
+def test_behind_other_text(
+    redactor: Redactor, unscreened: Redactor, before: str, form: str
+) -> None:
+    """Scenario: a document behind other text, alone, repeated, and cut off.
+
+    Guarantees: no letter of a value whose key decides stays; what is around the document does.
+    """
+    document = QUOTED[form](json.dumps(DOCUMENT))
+    for after in ("", " -- done.", f"\n\n{before}{document}\n\n{before}[DONE]"):
+        got = redacted(redactor, unscreened, before + document + after)
+        assert "Q" not in got
+        assert got.startswith(before)
+        assert got.endswith(after[-9:])
+        assert got.count(before) == (before + after).count(before)
+    for end in range(1, len(document), 29):
+        assert "Q" not in redacted(redactor, unscreened, before + document[:end])
+        twice = f"{before}{document[:end]}\n{before}{document}"
+        assert form != "once" or "Q" not in redacted(redactor, unscreened, twice)
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ('a {\n  "pwd" : "b",  "c": 1.50 } d', 'a {\n  "pwd" : "<CREDENTIAL>",  "c": 1.50 } d'),
+        ('a {"pwd": -1.5e3} {"pwd": null}', 'a {"pwd": "<CREDENTIAL>"} {"pwd": null}'),
+        ('a [{"x": {"key": "pwd", "value": "b"}}]',
+         'a [{"x": {"key": "pwd", "value": "<CREDENTIAL>"}}]'),
+        ('a {"customerSsn": 123456788, "b', 'a {"customerSsn": "<US_SSN>", "b'),
+        ('a {"b": "data: {\\"pwd\\": \\"c\\"}", "d',
+         'a {"b": "data: {\\"pwd\\": \\"<CREDENTIAL>\\"}", "d'),
+        ('{"b": "data: {\\"pwd\\": \\"c\\"}"}', '{"b": "data: {\\"pwd\\": \\"<CREDENTIAL>\\"}"}'),
+        ('of j@x.com: {"pwd": "b"} j@x.com', 'of <EMAIL_ADDRESS>: {"pwd": "<CREDENTIAL>"} '),
+        ('a {"b": ' + "[" * 70 + '{"pwd": 1', "a <REDACTED:too_deep>"),
+    ],
+)  # fmt: skip
+def test_what_stands_around_the_values_stays(
+    redactor: Redactor, unscreened: Redactor, text: str, expected: str
+) -> None:
+    """Scenario: spaces, context, JSON within, addresses around. Guarantees: no more goes."""
+    assert redacted(redactor, unscreened, text).startswith(expected)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        'if (ok) {"use strict"; const pwd = f("a", {b}); g({"pwd": get(c), "token": token});}',
+        'we set {"pwd": undefined, "token": pwd ?? x} and {"api_key": 12ab} and {"pwd": True}',
+        'the "password": a field; {"user_name"} too, "user_name": none, {user_name: "x"}',
+        'f"{a}" {{"pwd"}} {% if "token" %} {"pwd": {{pwd}}} {"pwd": <str>} {"pwd" : ...}',
+        'a "{\\"b\\": 1}" "{\\n" \\"{" {"',
+    ],
+)
+def test_code_and_prose_are_left_alone(redactor: Redactor, unscreened: Redactor, text: str) -> None:
+    """Scenario: braces, quotes and words of keys, but no JSON. Guarantees: nothing is changed."""
+    assert redacted(redactor, unscreened, text) == text
+
+
+def test_keys_of_the_users_own() -> None:
+    """Scenario: a key that only a setting names. Guarantees: the screen lets no such text pass."""
+    settings = RedactionSettings(hmac_key=KEY, identity_keys=("patient*",))  # type: ignore[arg-type]
+    redactor = Redactor(settings)
+
+    def judged(text: str) -> RedactedText | None:
+        (marks,) = redactor.screened([text])
+        return redactor.judge(text, marks=marks) if marks else None
+
+    for before in ("data: ", "\ufeff", "x {\n\n"):
+        verdict = judged(before + '{ "patient_name": "Jane Roe"}')
+        assert verdict is not None
+        assert "Jane" not in verdict.text
+    assert judged("no {x} here") is None
+
+
+def test_long_and_hostile_texts_take_linear_time(redactor: Redactor) -> None:
+    """Scenario: long texts of beginnings of JSON.
+
+    Guarantees: not looked through from each, for which a test is given too little time.
+    """
+    for piece in (
+        '{"',
+        '{"a":',
+        '{"a":1}b ',
+        "{ ",
+        '"{\\"',
+        '"\\"',
+        '\n{"',
+        '{"a":[',
+        '"\n',
+        "1",
+        '"{ ',
+    ):
+        text = 'a {"pwd": "x"} ' + piece * (200_000 // len(piece))
+        assert '"x' not in redactor.redact_text(text).text

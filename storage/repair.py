@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import tempfile
 from collections import Counter
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -103,17 +103,21 @@ def repair(
     """
     if not (data / "lake").is_dir():
         raise StartupError(f"there is no lake in the data directory {data}")
-    report = _repair(data, TRACES, on_progress, dry_run=dry_run)
-    if has_logs(data):
-        report.add_logs(_repair(log_data(data), LOGS, on_progress, dry_run=dry_run))
+    with ExitStack() as owners:
+        owners.callback(DirectoryLock(data).close)
+        is_with_logs = has_logs(data)
+        if is_with_logs:  # both are had before anything is done
+            owners.callback(DirectoryLock(log_data(data)).close)
+        report = _repair(data, TRACES, on_progress, dry_run=dry_run)
+        if is_with_logs:
+            report.add_logs(_repair(log_data(data), LOGS, on_progress, dry_run=dry_run))
     return report
 
 
 def _repair(
     data: Path, signal: Signal, on_progress: Callable[[int, int], None], *, dry_run: bool
 ) -> RepairReport:
-    """Repair what belongs to one signal."""
-    owner = DirectoryLock(data)
+    """Repair what belongs to one signal, in a directory that is ours."""
     try:
         journal = check_journal(data / "journal", signal.batch.schema)
         if dry_run:
@@ -129,10 +133,7 @@ def _repair(
             )
     except OSError as error:
         raise UpkeepFailed(f"repair {error.filename or data}: {cause(error)}") from error
-    else:
-        return report
-    finally:
-        owner.close()
+    return report
 
 
 @contextmanager

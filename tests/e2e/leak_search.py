@@ -7,6 +7,8 @@ compression has no signature of its own.
 from __future__ import annotations
 
 import base64
+import os
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import hyperscan
@@ -18,7 +20,6 @@ from storage.journal_segment import Segment, scan
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
 _SIGNATURES = {"gzip": b"\x1f\x8b\x08", "zstd": b"\x28\xb5\x2f\xfd", "lz4": b"\x04\x22\x4d\x18"}
 
@@ -53,7 +54,7 @@ def find_any(needles: dict[str, bytes], root: Path, texts: dict[str, bytes]) -> 
 
 
 def _contents(root: Path) -> Iterator[tuple[str, bytes]]:
-    for path in sorted(path for path in root.rglob("*") if path.is_file()):
+    for path in sorted(Path(parent, one) for parent, _, names in os.walk(root) for one in names):
         try:
             data = path.read_bytes()
         except FileNotFoundError:

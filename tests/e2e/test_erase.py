@@ -157,8 +157,9 @@ NOT_LOAD = "attributes['number'] IS NOT NULL"
 
 def await_that(holds: Callable[[], bool]) -> None:
     """Return when it is so; what is waited for takes seconds."""
-    deadline = time.monotonic() + 60
-    while not holds() and time.monotonic() < deadline:
+    deadline = time.monotonic() + 120
+    while not holds():
+        assert time.monotonic() < deadline, "what was waited for did not come"
         time.sleep(0.05)
 
 

@@ -6,11 +6,15 @@ import shutil
 from collections import Counter
 from typing import TYPE_CHECKING
 
+import pytest
+
 from collector.model import schema as s
+from collector.model.errors import DirectoryInUse
 from collector.model.log_schema import RECORD_IDX
 from config.exporters import RetentionSettings, ServiceRetention
 from storage.backup import backup
 from storage.environment import Environment
+from storage.files import DirectoryLock
 from storage.lake_tables import partition_of
 from storage.repair import repair
 from storage.rewrite import stored_signals
@@ -176,6 +180,22 @@ def test_repair_puts_a_damaged_file_aside(tmp_path: Path) -> None:
     assert (done.rows["spans"], done.rows["logs"]) == (3 * ROWS, 2 * ROWS)
     assert verify(tmp_path).is_sound
     assert len(run_query(tmp_path, BODIES)) == 2 * ROWS
+
+
+def test_a_repair_that_cannot_have_the_log_records_changes_nothing(tmp_path: Path) -> None:
+    """Scenario: a spans file is cut, and another process has the log records.
+
+    Guarantees: it is refused with nothing done, rather than done by half and not said.
+    """
+    make_data(tmp_path, journalled=0)
+    cut = tmp_path / "lake" / next(iter(state_of(tmp_path / "lake").files))
+    cut.write_bytes(b"PAR1")
+    owner = DirectoryLock(tmp_path / "logs")
+    with pytest.raises(DirectoryInUse, match="logs: in use by process"):
+        repair(tmp_path)
+    owner.close()
+    assert cut.read_bytes() == b"PAR1"
+    assert repair(tmp_path).actions[0].file == f"lake/{cut.relative_to(tmp_path / 'lake')}"
 
 
 def test_a_backup_holds_the_log_records_too(tmp_path: Path) -> None:

@@ -21,8 +21,9 @@ _PIECE_BYTES: Final = 2**20
 NO_ROOM: Final = frozenset({errno.ENOSPC, errno.EDQUOT})
 """The errors of a disk, or of a quota, that is full."""
 
-# Longer than `is_locked` holds the lock, by far.
+# Together longer than `is_locked` holds the lock, by far, also where it is interrupted.
 _ASKING_S: Final = 0.05
+_TRIES: Final = 5
 _DAMAGE: Final = frozenset({None, errno.EIO, errno.EUCLEAN, errno.EBADMSG})
 
 
@@ -179,11 +180,15 @@ class DirectoryLock:
 
     def _lock(self) -> None:
         """Lock the file, also when somebody asks just now whether it is locked."""
-        try:
-            fcntl.flock(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            time.sleep(_ASKING_S)
-            fcntl.flock(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        for _ in range(_TRIES):
+            try:
+                fcntl.flock(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError as error:
+                refused = error
+                time.sleep(_ASKING_S)
+            else:
+                return
+        raise refused
 
     def _write_pid(self) -> None:
         """Leave the pid for the message of a second process; a full disk must not prevent start."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import re
-from dataclasses import dataclass
+from functools import reduce
 from typing import TYPE_CHECKING, Final
 
 from processors.redaction.json_text import holds_json, quoted
@@ -19,14 +19,18 @@ from processors.redaction.verdict import Found
 from processors.redaction.views import unescape
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from processors.redaction.keys import KeyClass
     from processors.redaction.nested import JsonRedactor
 
 _SPACE: Final = r"[ \t\r\n]*"
 _KEY: Final = re.compile(rf'"([^"]*+)(?="{_SPACE}:)')
 _ESCAPED_QUOTE: Final = '\\"'
-# A string may be cut off at the end of the text, or of a line before one with another document.
-_STRING: Final = r'(?:[^"\\\n]++|\\[^\n]?+|\n(?![^"\n]*+(?<=\{)"))*+'
+# A string may be cut off at the end of the text, or of a line before one with another document: the
+# first quote of that line stands behind a brace.
+_DOCUMENT: Final = rf'[^"\n{{]*+(?:\{{(?!{_SPACE}+")[^"\n{{]*+)*+\{{{_SPACE}+"'
+_STRING: Final = rf'(?:[^"\\\n]++|\\[^\n]?+|\n(?!{_DOCUMENT}))*+'
 _TOKEN: Final = re.compile(
     rf'"(?P<string>{_STRING})(?P<end>"(?P<colon>{_SPACE}:)?)?'
     r"|(?P<mark>[{}\[\],:])"
@@ -34,10 +38,11 @@ _TOKEN: Final = re.compile(
     re.DOTALL,
 )
 # From an object's first key, or a string in which one is written, up to what no JSON has.
+_FIRST_KEY: Final = rf'\{{(?={_SPACE}+"(?:[^"\\\n]++|\\[^\n])*+"{_SPACE}+:)'
+_WRITTEN: Final = r'"(?=(?:[^"\\{\[]*+\\[nrt"\\]){0,16}+[^"\\{\[]*+[\[{](?: |\\[nrt]|[\[{])*+\\++")'
 _EMBEDDED: Final = re.compile(
-    rf'(?:\{{(?={_SPACE}")|(?="(?: |\\[nrt"\\]){{0,16}}+\{{(?: |\\[nrt])*+\\++"))'
-    rf'(?:{_SPACE}(?:[{{}}\[\],:]|"{_STRING}"?'
-    r"|(?:-?\d[\d.eE+\-]*+|true|false|null)(?![^ \t\r\n\]},])))*+",
+    rf'(?:{_FIRST_KEY}|(?={_WRITTEN}))(?:{_SPACE}+(?:[{{}}\[\],:]|"{_STRING}"?'
+    r"|-?(?:\d[\d.eE+\-]*+|NaN|Infinity|true|false|null)(?![^ \t\r\n\]},])))*+",
     re.DOTALL,
 )
 
@@ -74,7 +79,7 @@ def _redacted(text: str, walk: JsonRedactor, depth: int) -> str | None:
     """
     parts: list[str] = []
     position = 0
-    inside = _Inside([SCAN], [SCAN])
+    inside = _Inside(text, walk)
     key, key_class = "", SCAN
     for token in _TOKEN.finditer(text):
         string, end, colon, mark, bare = token.groups()
@@ -89,8 +94,6 @@ def _redacted(text: str, walk: JsonRedactor, depth: int) -> str | None:
             outer = inside.named if key in VALUE_KEYS else inside.classes
             key_class = walk.inner(outer[-1], key)
             continue
-        if key in NAME_KEYS and not bare:
-            inside.named[-1] = walk.inner(inside.named[-1], _unquoted(string))
         key = ""
         if bare == "null" or (key_class is SCAN and (bare or _ESCAPED_QUOTE not in string)):
             continue
@@ -105,24 +108,51 @@ def _redacted(text: str, walk: JsonRedactor, depth: int) -> str | None:
     return "".join([*parts, text[position:]]) if parts else None
 
 
-@dataclass(frozen=True, slots=True)
+def _names(text: str) -> Iterator[list[str]]:
+    """Yield what names a value in the text outside all objects and lists, then in each of them.
+
+    They come in the order in which they open; the name may stand behind its value.
+    """
+    names: list[list[str]] = [[]]
+    opened = [names[0]]
+    key = ""
+    for token in _TOKEN.finditer(text):
+        string, _, colon, mark, bare = token.groups()
+        if mark and mark in "{[":
+            names.append([])
+            opened.append(names[-1])
+        elif mark and mark in "}]" and len(opened) > 1:
+            opened.pop()
+        elif key in NAME_KEYS and not (mark or colon or bare):
+            opened[-1].append(_unquoted(string))
+        key = _unquoted(string) if colon else ""
+    return iter(names)
+
+
 class _Inside:
     """Of each open object or list: the class it has, and that of a value which it names."""
 
-    classes: list[KeyClass]
-    named: list[KeyClass]
+    def __init__(self, text: str, walk: JsonRedactor) -> None:
+        self.classes: list[KeyClass] = []
+        self.named: list[KeyClass] = []
+        self._names = _names(text)
+        self._walk = walk
+        self._open(SCAN)
 
     def behind(self, mark: str, key_class: KeyClass) -> KeyClass:
         """Return the class of what follows a mark; ``key_class`` is that of what stands there."""
         if mark == ":":
             return key_class
         if mark in "{[":
-            self.classes.append(key_class)
-            self.named.append(key_class)
+            self._open(key_class)
         elif mark in "}]" and len(self.classes) > 1:
             self.named.pop()
             return self.classes.pop()
         return self.classes[-1]
+
+    def _open(self, key_class: KeyClass) -> None:
+        self.classes.append(key_class)
+        self.named.append(reduce(self._walk.inner, next(self._names), key_class))
 
 
 def _has_deciding_key(text: str, walk: JsonRedactor) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import stat
 import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
 _ROWS: Final = 8192
 _LONGEST_WAIT_S: Final = 60.0
 _POLL_S: Final = 0.05
+# Each is followed by a look into what is new in it: a moment, from the second on.
+_MOST_LISTINGS: Final = 100
 # at the top of an ext volume, for root alone: nothing of ours is in it
 _OF_FSCK: Final = "lost+found"
 
@@ -49,8 +52,8 @@ def search(directory: Path, needles: Sequence[bytes], *, ignore_case: bool = Fal
     """Look for any of the needles below a data directory or one that holds it.
 
     What a running sidecar is writing when this begins is searched once it is written, within a
-    minute; what it moves or replaces meanwhile is searched where it is then. Ignoring case is for
-    ASCII.
+    minute; what it moves or replaces meanwhile is searched where it is then. What is no ordinary
+    file is left out. Ignoring case is for ASCII.
     """
     return _Search(directory, needles, ignore_case=ignore_case).run()
 
@@ -64,13 +67,15 @@ class _Search:
         self._ignore_case = ignore_case
         self._deadline = time.monotonic() + _LONGEST_WAIT_S
         self._first: set[Path] = set()
+        self._cut: set[Path] = set()
+        self._listings = 0
         self._files = self._bytes = 0
         self._hits: list[Path] = []
         self._damaged: list[Path] = []
         self._unreadable: list[Path] = []
 
     def run(self) -> Searched:
-        self._first = todo = _listed(self._directory, self._unreadable)
+        self._first = todo = self._listed()
         done: set[Path] = set()
         # what went while they were listed, to where had been looked already, is in a second listing
         shall_list = True
@@ -78,17 +83,17 @@ class _Search:
             unfinished: set[Path] = set()
             for path in sorted(todo):
                 try:
-                    if not self._has_searched(path):
+                    if self._is_awaited(path) or not self._has_searched(path):
                         unfinished.add(path)
                 except FileNotFoundError:
-                    shall_list |= self._is_early and self._is_ours_to_follow(path)
+                    shall_list |= self._is_followed(path)
                 except OSError:
                     self._unreadable.append(path)
             done |= todo - unfinished
             todo = unfinished
             if shall_list:
                 shall_list = False
-                todo |= _listed(self._directory, self._unreadable) - done
+                todo |= self._listed() - done
             if unfinished:
                 time.sleep(_POLL_S)
         return Searched(
@@ -99,19 +104,40 @@ class _Search:
             tuple(dict.fromkeys(self._unreadable)),
         )
 
-    @property
-    def _is_early(self) -> bool:
-        return time.monotonic() < self._deadline
+    def _listed(self) -> set[Path]:
+        def note(path: Path) -> None:
+            if path.name != _OF_FSCK:
+                self._unreadable.append(path)
 
-    def _is_ours_to_follow(self, path: Path) -> bool:
-        """Tell what must be found where it went from what a sidecar began to write since.
+        self._listings += 1
+        return set(walk_files(self._directory, note))
 
-        Until that is in its place all rows in it are in other files.
+    def _is_awaited(self, path: Path) -> bool:
+        """Tell whether a file was cut and is still being written; raises OSError when it is gone.
+
+        It is read again where it is then: whoever writes it moves it.
         """
-        return path in self._first or not _is_staged(path)
+        if path not in self._cut or time.monotonic() > self._deadline:
+            return False
+        path.stat()
+        return _is_being_written(path)
+
+    def _is_followed(self, path: Path) -> bool:
+        """Tell whether to look for where a file went.
+
+        Not of what a sidecar began to write since: until that is in its place all rows in it are in
+        other files.
+        """
+        if _is_staged(path) and path not in self._first:
+            return False
+        if self._listings == _MOST_LISTINGS:
+            self._unreadable.append(path)
+        return self._listings < _MOST_LISTINGS
 
     def _has_searched(self, path: Path) -> bool:
         """Search a file; tell whether that is all there is to do. Raises OSError."""
+        if not stat.S_ISREG(path.stat().st_mode):
+            return True
         is_hit = is_cut = False
         size = 0
         try:
@@ -122,9 +148,10 @@ class _Search:
         except DamagedError:
             is_cut = True
         if is_cut and _is_being_written(path):
-            if not self._is_ours_to_follow(path):
+            if path not in self._first:
                 return True
-            if self._is_early:
+            if time.monotonic() <= self._deadline:
+                self._cut.add(path)
                 return False
         self._files += 1
         self._bytes += size
@@ -133,14 +160,6 @@ class _Search:
         if is_hit:
             self._hits.append(path)
         return True
-
-
-def _listed(directory: Path, unreadable: list[Path]) -> set[Path]:
-    def note(path: Path) -> None:
-        if path.name != _OF_FSCK:
-            unreadable.append(path)
-
-    return set(walk_files(directory, note))
 
 
 def _is_staged(path: Path) -> bool:

@@ -23,7 +23,7 @@ NO_ROOM: Final = frozenset({errno.ENOSPC, errno.EDQUOT})
 
 # Together longer than `is_locked` holds the lock, by far, also where it is interrupted.
 _ASKING_S: Final = 0.05
-_TRIES: Final = 5
+_RETRIES: Final = 4
 _DAMAGE: Final = frozenset({None, errno.EIO, errno.EUCLEAN, errno.EBADMSG})
 
 
@@ -180,15 +180,12 @@ class DirectoryLock:
 
     def _lock(self) -> None:
         """Lock the file, also when somebody asks just now whether it is locked."""
-        for _ in range(_TRIES):
-            try:
+        for _ in range(_RETRIES):
+            with contextlib.suppress(BlockingIOError):
                 fcntl.flock(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError as error:
-                refused = error
-                time.sleep(_ASKING_S)
-            else:
                 return
-        raise refused
+            time.sleep(_ASKING_S)
+        fcntl.flock(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
 
     def _write_pid(self) -> None:
         """Leave the pid for the message of a second process; a full disk must not prevent start."""

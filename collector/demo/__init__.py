@@ -78,6 +78,8 @@ def _run(console: Console, root: Path, *, keep: bool) -> int:
         console.print(f"\ndone in {time.monotonic() - started:.0f} s")
         if story.leaks:
             raise StartupError(f"{story.leaks} planted values were found: redaction failed")
+        if story.unsearched:
+            raise StartupError(f"{story.unsearched} files could not be searched to their end")
         if keep:
             _wait(console, sidecar)
     return 0

@@ -35,8 +35,9 @@ _SERIES_EACH: Final = 4
 class Story:
     """Prints the sections in order; ``leaks`` says afterwards how many planted values were found.
 
-    ``lake`` is a DuckDB connection with the views over the sidecar's data, ``scrape`` the text of
-    its ``/metrics`` after everything was decided.
+    ``unsearched`` is how many files could not be searched to their end. ``lake`` is a DuckDB
+    connection with the views over the sidecar's data, ``scrape`` the text of its ``/metrics`` after
+    everything was decided.
     """
 
     def __init__(
@@ -51,7 +52,7 @@ class Story:
         self._sidecar = sidecar
         self._lake = lake
         self._scrape = scrape
-        self.leaks = 0
+        self.leaks = self.unsearched = 0
 
     def tell(self) -> None:
         """Print all sections."""
@@ -82,7 +83,8 @@ class Story:
         found = search(self._sidecar.root, searched_for, ignore_case=True)
         in_scrape = [needle for needle in needles if needle.lower() in self._scrape.lower()]
         hits = len(found.hits) + len(in_scrape)
-        self.leaks += hits + len(found.damaged) + len(found.unreadable)
+        self.leaks += hits
+        self.unsearched += len(found.damaged) + len(found.unreadable)
         self._say(
             f"searched {found.files} files (data, journal, log; raw and decompressed), "
             f"{found.bytes:,} bytes, and the scrape for {len(needles)} planted values: {hits} hits",

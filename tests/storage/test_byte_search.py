@@ -33,17 +33,24 @@ def parquet() -> bytes:
 
 
 @pytest.fixture
-def half(tmp_path: Path) -> Iterator[Path]:
+def owner(tmp_path: Path) -> Iterator[DirectoryLock]:
+    """Give what a running sidecar holds."""
+    lock = DirectoryLock(tmp_path)
+    yield lock
+    lock.close()
+
+
+@pytest.fixture
+def half(owner: DirectoryLock, tmp_path: Path) -> Path:
     """Give a file of a lake that is half written, in a directory that is in use."""
+    assert is_locked(tmp_path), owner
     staging = tmp_path / "lake" / "staging"
     staging.mkdir(parents=True)
     (tmp_path / "lake" / "spans").mkdir()
-    owner = DirectoryLock(tmp_path)
     path = staging / "f0bc9cfa79714e5e.parquet"
     content = parquet()
     path.write_bytes(content[: len(content) // 2])
-    yield path
-    owner.close()
+    return path
 
 
 def test_a_file_that_is_being_written_is_searched_when_it_is_in_the_lake(
@@ -170,21 +177,77 @@ def test_a_directory_that_cannot_be_listed_is_told(
     assert closed == [tmp_path / "closed"]
 
 
-def test_a_half_written_file_that_nobody_finishes_is_damaged(half: Path, tmp_path: Path) -> None:
+def test_a_half_written_file_that_nobody_finishes_is_damaged(
+    half: Path, owner: DirectoryLock, tmp_path: Path
+) -> None:
     """Scenario: the process that was writing a file is gone.
 
     Guarantees: the file is said to be damaged, its bytes are counted, and other files searched.
     """
-    owner = DirectoryLock(tmp_path / "other")
-    half.rename(tmp_path / "elsewhere.parquet")
-    (tmp_path / "other" / "text").write_bytes(b"to " + NEEDLE.upper())
-    found = search(tmp_path, [NEEDLE], ignore_case=True)
-    assert found.damaged == (tmp_path / "elsewhere.parquet",)
-    assert tmp_path / "other" / "text" in found.hits
-    assert (found.files, found.bytes > 1000) == (4, True)
+    (tmp_path / "text").write_bytes(b"to " + NEEDLE.upper())
     owner.close()
-    assert not is_locked(tmp_path / "other")
-    assert is_locked(tmp_path)
+    found = search(tmp_path, [NEEDLE], ignore_case=True)
+    assert found.damaged == (half,)
+    assert tmp_path / "text" in found.hits
+    assert (found.files, found.bytes > half.stat().st_size) == (3, True)
+
+
+def test_a_file_that_is_not_finished_in_time_is_damaged(
+    half: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Scenario: a sidecar that does not go on with what it writes.
+
+    Guarantees: it is waited for, and not read again meanwhile; then it is said to be damaged.
+    """
+    monkeypatch.setattr(byte_search, "_LONGEST_WAIT_S", 0.3)
+    reads: list[Path] = []
+    contents = byte_search._contents
+
+    def counted(path: Path) -> Iterator[bytes]:
+        reads.append(path)
+        return contents(path)
+
+    monkeypatch.setattr(byte_search, "_contents", counted)
+    assert search(tmp_path, [NEEDLE]).damaged == (half,)
+    assert reads.count(half) == 2
+
+
+def test_what_moves_late_is_followed_and_what_never_stays_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Scenario: a large lake, in which a file moves when nothing would be waited for any more; one
+    that moves before each look.
+
+    Guarantees: the first is searched; of the second it is said that it was not.
+    """  # noqa: D205 - the scenario needs two lines
+    monkeypatch.setattr(byte_search, "_LONGEST_WAIT_S", 0.0)
+    (tmp_path / "large").write_bytes(b"nothing")
+    (tmp_path / "small").write_bytes(NEEDLE)
+    contents = byte_search._contents
+
+    def move(path: Path) -> Iterator[bytes]:
+        if path.name == "large":
+            (tmp_path / "small").rename(tmp_path / "another")
+        return contents(path)
+
+    monkeypatch.setattr(byte_search, "_contents", move)
+    assert search(tmp_path, [NEEDLE]).hits == (tmp_path / "another",)
+    lists = iter(range(1000))
+
+    def walk(directory: Path, _: object) -> Iterator[Path]:
+        return iter([directory / str(next(lists))])
+
+    monkeypatch.setattr(byte_search, "walk_files", walk)
+    assert search(tmp_path, [NEEDLE]).unreadable
+    assert next(lists) < 200
+
+
+def test_what_is_no_file_is_left_out(tmp_path: Path) -> None:
+    """Scenario: a pipe that nobody writes to. Guarantee: it is not waited for."""
+    os.mkfifo(tmp_path / "pipe")
+    (tmp_path / "text").write_bytes(NEEDLE)
+    found = search(tmp_path, [NEEDLE])
+    assert (found.files, found.hits, found.unreadable) == (1, (tmp_path / "text",), ())
 
 
 def test_who_asks_whether_a_directory_is_in_use_keeps_nobody_out(

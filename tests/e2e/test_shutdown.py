@@ -102,7 +102,10 @@ def test_second_sigterm_exits_at_once(sidecar: Callable[..., Sidecar], tmp_path:
 
 
 def _takes_sigterm(task: Path) -> bool:
-    lines = (task / "status").read_text().splitlines()
+    try:
+        lines = (task / "status").read_text().splitlines()
+    except (FileNotFoundError, ProcessLookupError):  # it has ended
+        return False
     blocked = next(line.split()[1] for line in lines if line.startswith("SigBlk:"))
     return not int(blocked, 16) & 1 << signal.SIGTERM - 1
 

@@ -79,6 +79,6 @@ def _is_running(pid: int) -> bool:
     """Return whether a process of that id is there, of which something is left to run."""
     try:
         stat = Path(f"/proc/{pid}/stat").read_text(encoding="ascii")
-    except FileNotFoundError:
+    except (FileNotFoundError, ProcessLookupError):
         return False
     return stat.rpartition(")")[2].split()[0] != "Z"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import threading
 import time
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -97,9 +97,11 @@ def query_processes(parent: int | None = None) -> set[int]:
     """Return the ids of the query processes of a process, by default this one."""
     found = set()
     for task in Path(f"/proc/{parent or os.getpid()}/task").iterdir():
-        for child in (task / "children").read_text(encoding="ascii").split():
-            if b"storage.query_worker" in Path(f"/proc/{child}/cmdline").read_bytes():
-                found.add(int(child))
+        with suppress(FileNotFoundError, ProcessLookupError):  # a thread or a child has just ended
+            for child in (task / "children").read_text(encoding="ascii").split():
+                with suppress(FileNotFoundError, ProcessLookupError):
+                    if b"storage.query_worker" in Path(f"/proc/{child}/cmdline").read_bytes():
+                        found.add(int(child))
     return found
 
 

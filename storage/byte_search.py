@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 _ROWS: Final = 8192
 _LONGEST_WAIT_S: Final = 60.0
 _POLL_S: Final = 0.05
-# Each is followed by a look into what is new in it: a moment, from the second on.
+# From the second on only what is new is read, which takes a moment.
 _MOST_LISTINGS: Final = 100
 # at the top of an ext volume, for root alone: nothing of ours is in it
 _OF_FSCK: Final = "lost+found"
@@ -51,9 +51,9 @@ class Searched:
 def search(directory: Path, needles: Sequence[bytes], *, ignore_case: bool = False) -> Searched:
     """Look for any of the needles below a data directory or one that holds it.
 
-    What a running sidecar is writing when this begins is searched once it is written, within a
-    minute; what it moves or replaces meanwhile is searched where it is then. What is no ordinary
-    file is left out. Ignoring case is for ASCII.
+    What a running sidecar is writing when this begins is waited for, a minute at most, and searched
+    once it is written; what it moves or replaces meanwhile is searched where it is then. Pipes and
+    the like, and directories behind links, are left out. Ignoring case is for ASCII.
     """
     return _Search(directory, needles, ignore_case=ignore_case).run()
 
@@ -65,9 +65,8 @@ class _Search:
         self._directory = directory
         self._needles = [one.lower() for one in needles] if ignore_case else needles
         self._ignore_case = ignore_case
-        self._deadline = time.monotonic() + _LONGEST_WAIT_S
         self._first: set[Path] = set()
-        self._cut: set[Path] = set()
+        self._cut: dict[Path, float] = {}  # and until when they are waited for
         self._listings = 0
         self._files = self._bytes = 0
         self._hits: list[Path] = []
@@ -117,7 +116,7 @@ class _Search:
 
         It is read again where it is then: whoever writes it moves it.
         """
-        if path not in self._cut or time.monotonic() > self._deadline:
+        if time.monotonic() > self._cut.get(path, 0.0):
             return False
         path.stat()
         return _is_being_written(path)
@@ -150,9 +149,10 @@ class _Search:
         if is_cut and _is_being_written(path):
             if path not in self._first:
                 return True
-            if time.monotonic() <= self._deadline:
-                self._cut.add(path)
+            until = self._cut.setdefault(path, time.monotonic() + _LONGEST_WAIT_S)
+            if time.monotonic() <= until:
                 return False
+            path.stat()  # raises where it was finished and moved after all
         self._files += 1
         self._bytes += size
         if is_cut:

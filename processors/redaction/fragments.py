@@ -27,9 +27,10 @@ if TYPE_CHECKING:
 _SPACE: Final = r"[ \t\r\n]*"
 _KEY: Final = re.compile(rf'"([^"]*+)(?="{_SPACE}:)')
 _ESCAPED_QUOTE: Final = '\\"'
-# A string may be cut off at the end of the text, or of a line before one with another document: the
-# first quote of that line stands behind a brace.
-_DOCUMENT: Final = rf'[^"\n{{]*+(?:\{{(?!{_SPACE}+")[^"\n{{]*+)*+\{{{_SPACE}+"'
+_FIRST_KEY: Final = rf'\{{(?={_SPACE}+"(?:[^"\\\n]++|\\[^\n])*+"{_SPACE}+:)'
+# A string may be cut off at the end of the text, or of a line before one with another document: one
+# in which the first quote is that of an object's first key, or of a key on a line behind it.
+_DOCUMENT: Final = rf'[^"\n{{]*+(?:\{{(?!{_SPACE}+")[^"\n{{]*+)*+{_FIRST_KEY}'
 _STRING: Final = rf'(?:[^"\\\n]++|\\[^\n]?+|\n(?!{_DOCUMENT}))*+'
 _TOKEN: Final = re.compile(
     rf'"(?P<string>{_STRING})(?P<end>"(?P<colon>{_SPACE}:)?)?'
@@ -37,9 +38,14 @@ _TOKEN: Final = re.compile(
     r'|(?P<bare>[^ \t\r\n"{}\[\],:]++)',
     re.DOTALL,
 )
-# From an object's first key, or a string in which one is written, up to what no JSON has.
-_FIRST_KEY: Final = rf'\{{(?={_SPACE}+"(?:[^"\\\n]++|\\[^\n])*+"{_SPACE}+:)'
-_WRITTEN: Final = r'"(?=(?:[^"\\{\[]*+\\[nrt"\\]){0,16}+[^"\\{\[]*+[\[{](?: |\\[nrt]|[\[{])*+\\++")'
+# A string in which JSON is written: from its beginning, or behind other text where its quote is
+# one that can open a string.
+_OPENS: Final = r'[\[{](?: |\\[nrt]|[\[{])*+\\++"'
+_WRITTEN: Final = (
+    rf'"(?=(?: |\\[nrt"\\]){{0,16}}+{_OPENS}|(?<![^\s=:,(\[{{>]")'
+    rf'(?:[^"\\{{\[]*+(?:\\[^\n]|(?!{_OPENS})[\[{{])){{0,16}}+[^"\\{{\[]*+{_OPENS})'
+)
+# From an object's first key, or such a string, up to what no JSON has.
 _EMBEDDED: Final = re.compile(
     rf'(?:{_FIRST_KEY}|(?={_WRITTEN}))(?:{_SPACE}+(?:[{{}}\[\],:]|"{_STRING}"?'
     r"|-?(?:\d[\d.eE+\-]*+|NaN|Infinity|true|false|null)(?![^ \t\r\n\]},])))*+",

@@ -86,6 +86,14 @@ def test_what_stands_around_the_values_stays(
         'data: {"value": {"stringValue": "QQ"}, "key": "last_name"}',
         '{"Value": "QQ", "Key": "surname"}\n{"Value": "QQ", "Key": "surname"}',
         '{"value": "QQ", "name": "last_name", "cut": "he',
+        'level="info" payload={\\"id\\": 1} body={"last_name": "QQ"}',
+        'level="info" payload={\\"id\\": 1} body="{\\"last_name\\": \\"QQ\\"}"',
+        '5" x=[\\"a\\"] {"user_name": "QQ"}',
+        '{"code": "a\nfunction f() {\n", "last_name": "QQ"}',
+        'x {"code": "a\nif (y) { ", "last_name": "QQ"}',
+        'msg="[INFO] body {\\"last_name\\": \\"QQ\\"}"',
+        'body="[1, {\\"last_name\\": \\"QQ\\"}]"',
+        'msg="a [b] {c} \\f {\\"last_name\\": \\"QQ\\"}"',
     ],
 )
 def test_openings_spellings_and_orders(redactor: Redactor, unscreened: Redactor, text: str) -> None:
@@ -115,6 +123,7 @@ def test_a_value_is_named_in_its_own_object_only(redactor: Redactor, unscreened:
         'the "password": a field; {"user_name"} too, "user_name": none, {user_name: "x"}',
         'f"{a}" {{"pwd"}} {% if "token" %} {"pwd": {{pwd}}} {"pwd": <str>} {"pwd" : ...}',
         'a "{\\"b\\": 1}" "{\\n" \\"{" {"',
+        'if (x) {\n  print("a")\n} {\\"pwd\\": 1}\n\tmore\nlines "quoted" {"pwd": f()}',
     ],
 )
 def test_code_and_prose_are_left_alone(redactor: Redactor, unscreened: Redactor, text: str) -> None:

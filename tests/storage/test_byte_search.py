@@ -212,6 +212,26 @@ def test_a_file_that_is_not_finished_in_time_is_damaged(
     assert reads.count(half) == 2
 
 
+def test_a_file_that_is_moved_when_it_is_no_longer_waited_for(
+    half: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Scenario: a file is finished and moved just after it was found half written, too late.
+
+    Guarantee: it is searched where it is then, and not called damaged.
+    """
+    placed = tmp_path / "lake" / "spans" / "000000000001-00000000.parquet"
+
+    def place(_: Path) -> bool:
+        placed.write_bytes(parquet())
+        half.unlink()
+        return True
+
+    monkeypatch.setattr(byte_search, "_LONGEST_WAIT_S", -1.0)
+    monkeypatch.setattr(byte_search, "_is_being_written", place)
+    found = search(tmp_path, [NEEDLE])
+    assert (found.hits, found.damaged) == ((placed,), ())
+
+
 def test_what_moves_late_is_followed_and_what_never_stays_is_named(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -21,7 +21,7 @@ from storage.manifest_text import (
 if TYPE_CHECKING:
     from pathlib import Path
 
-# A commit between the two reads would be a note.
+# Read once, a commit between the two would be reported, as a note.
 _TRIES: Final = 3
 
 

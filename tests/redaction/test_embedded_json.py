@@ -107,6 +107,16 @@ def test_openings_spellings_and_orders(redactor: Redactor, unscreened: Redactor,
     assert re.sub(r"<IDENTITY:[\w-]+>", "QQ", got) == text
 
 
+def test_a_document_behind_escapes_in_a_string(redactor: Redactor, unscreened: Redactor) -> None:
+    """Scenario: a quoted document that begins with several escapes, its quote behind a letter.
+
+    Guarantee: no letter of a value whose key decides stays.
+    """
+    got = redacted(redactor, unscreened, 'x"\\n\\t{\\"last_name\\": \\"QQ\\"}"')
+    assert got.startswith('x"')
+    assert "Q" not in got
+
+
 def test_a_value_is_named_in_its_own_object_only(redactor: Redactor, unscreened: Redactor) -> None:
     """Scenario: names and values of several objects. Guarantees: each is for its own."""
     text = (

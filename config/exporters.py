@@ -43,8 +43,9 @@ class CompactionSettings(Settings):
     interval: Duration = Field(30.0, description="How often to look; 0 turns compaction off.")
     min_files: int = Field(8, ge=2, description="Merge an hour that has this many small files.")
     target_bytes: ByteSize = Field(
-        64 * 2**20,
-        description="Files this large are left alone.",
+        16 * 2**20,
+        description="Files this large are left alone. Larger ones make look-ups of a trace slower, "
+        "smaller ones queries over many hours.",
     )
 
 

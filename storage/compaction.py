@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from storage.manifest_text import FileEntry, ManifestState
 
 # Files are merged with files of their own size class, so a row is rewritten once a class: by
-# default below 1 MiB, 8 MiB and 64 MiB: at most three times, then the file is left alone.
+# default below 256 KiB, 2 MiB and 16 MiB: at most three times, then the file is left alone.
 _CLASS_DIVISORS: Final = (64, 8, 1)
 _MOST_INPUTS: Final = 128
 _OVERSHOOT: Final = 1.25
@@ -81,8 +81,8 @@ def plan_merges(
             by_class = groupby(entries, key=lambda entry: _size_class(entry, settings))
             classes, least = [list(members) for _, members in by_class], settings.min_files
         for members in classes:
-            inputs = _fitting(members, int(settings.target_bytes * _OVERSHOOT))
-            if len(inputs) >= least:
+            inputs = _fitting(members, least, settings.target_bytes)
+            if inputs:
                 merges.append(Merge(table, partition, inputs))
     return merges
 
@@ -140,15 +140,23 @@ def _size_class(entry: FileEntry, settings: CompactionSettings) -> int:
     return sum(entry.bytes < settings.target_bytes // divisor for divisor in _CLASS_DIVISORS)
 
 
-def _fitting(entries: list[FileEntry], most_bytes: int) -> tuple[FileEntry, ...]:
-    """Return the oldest entries that together stay below the size, at most ``_MOST_INPUTS``."""
+def _fitting(entries: list[FileEntry], least: int, target_bytes: int) -> tuple[FileEntry, ...]:
+    """Return the oldest neighbours that make one file of about the target size.
+
+    As many as fit, at most ``_MOST_INPUTS``. Fewer than ``least`` only if no further one fits and
+    what they make is half of the target; none where there are no such neighbours.
+    """
     chosen: list[FileEntry] = []
     size = 0
-    for entry in sorted(entries, key=lambda entry: entry.min_start_us)[:_MOST_INPUTS]:
-        if size + entry.bytes > most_bytes:
-            break
+    for entry in sorted(entries, key=lambda entry: entry.min_start_us):
+        if size + entry.bytes > target_bytes * _OVERSHOOT or len(chosen) == _MOST_INPUTS:
+            if len(chosen) >= least or (len(chosen) > 1 and size >= target_bytes / 2):
+                break
+            chosen, size = [], 0
         chosen.append(entry)
         size += entry.bytes
+    else:
+        return tuple(chosen) if len(chosen) >= least else ()
     return tuple(chosen)
 
 

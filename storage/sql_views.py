@@ -18,6 +18,8 @@ from storage.sql_macros import scalar_macros
 from storage.sql_otel_traces import LINK, otel_traces
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from storage.sql_files import LakeFiles
 
 # the event in which OpenTelemetry's GenAI conventions report a mark that an answer was given
@@ -44,14 +46,15 @@ _IS_CALL: Final = (
 def view_statements(files: LakeFiles) -> list[str]:
     """Return the statements that make the views and macros over what was last read."""
     spans, extra, narrow = files.spans(), files.promoted_names, files.narrow
-    span_columns = ", ".join([columns_of(SPANS_SCHEMA), *extra])
+    span_columns = _select(SPANS_SCHEMA, extra, is_uniform=SPANS in files.uniform)
     events, found_events = files.table(SPAN_EVENTS), files.table(SPAN_EVENTS, _ID)
-    event_columns, event_order = columns_of(SPAN_EVENTS_SCHEMA), "time_unix_nano, event_idx"
+    event_columns = _select(SPAN_EVENTS_SCHEMA, is_uniform=SPAN_EVENTS in files.uniform)
+    event_order = "time_unix_nano, event_idx"
     # in a lake of before there were log records there is no file that tells their columns
     logs = found_logs = f"({_no_rows(ls.LOG_SCHEMA)})"
     if files.log_lakes:
         logs, found_logs = files.table(LOGS), files.table(LOGS, _ID)
-    log_columns = columns_of(ls.LOG_SCHEMA)
+    log_columns = _select(ls.LOG_SCHEMA, is_uniform=LOGS in files.uniform)
     log_order = f"{ls.TIME}, {ls.TIME_UNIX_NANO}, {s.BATCH_SEQ}, {ls.RECORD_IDX}"
     return [
         _view("spans", f"SELECT {span_columns} FROM {spans}"),
@@ -95,6 +98,21 @@ def _lookup(name: str, source: str, columns: str, order: str, narrow: str) -> st
         f" FROM {source} AS stored WHERE {is_it if narrow else f'{is_it} AND {is_there}'}"
         f" ORDER BY {order}"
     )
+
+
+def _select(schema: pa.Schema, promoted: Sequence[str] = (), *, is_uniform: bool) -> str:
+    """Return what a view selects of a table's rows.
+
+    Of files of today's layout that is all there is but for what reads otherwise: to plan a query
+    then takes a quarter less time than with every column named. Promoted columns are there in any
+    order.
+    """
+    if not is_uniform:
+        return ", ".join([columns_of(schema), *promoted])
+    changed = ", ".join(column for name in schema.names if (column := _column(name)) != name)
+    extra = ", ".join(promoted)
+    without = f" EXCLUDE ({extra})" if extra else ""
+    return f"*{without} REPLACE ({changed}){f', {extra}' if extra else ''}"
 
 
 def columns_of(schema: pa.Schema) -> str:

@@ -64,6 +64,7 @@ class TraceFiles:
             f"{glob.escape(lake)}/{table}": f"{lake}/{table}" for lake in lakes for table in TABLES
         }
         self._known: dict[str, _Filters | None] = {}
+        self._last: tuple[list[str], str, list[str]] = ([], "", [])
         self._new_files = 0
 
     def register(self, connection: duckdb.DuckDBPyConnection) -> None:
@@ -88,8 +89,12 @@ class TraceFiles:
             return files
         if not files or not trace_id:
             return files
-        asked = _Asked.of(hashed)
-        return [path for path in files if self._may_hold(path, asked)] or files[:1]
+        # DuckDB asks when it makes a query ready, and again when it runs it
+        if self._last[:2] != (files, trace_id):
+            asked = _Asked.of(hashed)
+            found = [path for path in files if self._may_hold(path, asked)] or files[:1]
+            self._last = (files, trace_id, found)
+        return self._last[2]
 
     def _may_hold(self, path: str, asked: _Asked) -> bool:
         found = _FILE.fullmatch(path)

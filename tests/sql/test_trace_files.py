@@ -184,10 +184,28 @@ def test_in_doubt_a_file_stays(data: Path) -> None:
     assert known.narrowed([], "00") == []
     assert known.narrowed(None, "00") is None
     assert known.narrowed(files, "0" * 32) == files[:1]
-    for change in (lambda path: os.truncate(path, 100), os.unlink):  # of files that are known
+    changes = {"1": lambda path: os.truncate(path, 100), "2": os.unlink}  # of files that are known
+    for digit, change in changes.items():
         for path in files:
             change(path)
-        assert known.narrowed(files, "0" * 32) == files
+        assert known.narrowed(files, digit * 32) == files
+
+
+def test_a_query_asks_the_filters_once(data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Scenario: DuckDB asks twice for one query; other ids and files follow.
+
+    Guarantee: filters are read once for each id and list of files, and answers are those of it.
+    """
+    known, files = TraceFiles([str(data / "lake")]), stored(data)
+    read = []
+    monkeypatch.setattr(
+        TraceFiles, "_may_hold", lambda _self, path, _asked: bool(read.append(path))
+    )
+    for asked_files, trace in ((files, "00"), (files, "01"), (files[1:], "01"), (files, "00")):
+        before = len(read)
+        answers = [known.narrowed([*asked_files], trace * 16) for _ in range(2)]
+        assert answers == [asked_files[:1]] * 2
+        assert read[before:] == asked_files
 
 
 def test_files_that_are_gone_are_forgotten(data: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -25,7 +25,7 @@ from tests.storage.batches import BASE_US, make_batch
 from tests.storage.store import lake_settings
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
     from pathlib import Path
 
     from config.exporters import LakeSettings
@@ -43,21 +43,27 @@ def entry(number: int, size: int, partition: str = HOUR) -> FileEntry:
     return FileEntry(path, SPANS, size // 100, size, number, number, number, number)
 
 
+def count_small(files: Iterable[FileEntry], settings: CompactionSettings) -> int:
+    """Return how many files may still be merged."""
+    return sum(one.bytes < settings.target_bytes for one in files)
+
+
 def test_an_hour_of_flushes_stays_few_files_and_few_rewrites() -> None:
     """Scenario: an hour with a flush every 1.5 s and compaction every 30 s, at three rates.
 
-    Guarantee: never 200 files, and a byte is rewritten at most three times on average.
+    Guarantee: never 100 files below the target size, no more of it than the bytes make, and a byte
+    is rewritten at most three times on average.
     """
     settings = CompactionSettings()
     for flush_bytes in (30_000, 300_000, 3_000_000):
         files: dict[str, FileEntry] = {}
-        rewritten = number = most = 0
+        rewritten = number = most_small = 0
         for _round in range(120):
             for _ in range(20):
                 number += 1
                 new = entry(number, flush_bytes)
                 files[new.path] = new
-            most = max(most, len(files))
+            most_small = max(most_small, count_small(files.values(), settings))
             while merges := plan_merges(files.values(), settings, quiet=()):
                 for merge in merges:
                     size = sum(old.bytes for old in merge.inputs)
@@ -67,7 +73,9 @@ def test_an_hour_of_flushes_stays_few_files_and_few_rewrites() -> None:
                     number += 1
                     new = entry(number, size)
                     files[new.path] = new
-        assert most < 200
+        assert most_small < 100
+        large = len(files) - count_small(files.values(), settings)
+        assert large <= 120 * 20 * flush_bytes / settings.target_bytes
         limit = 3 if flush_bytes > 100_000 else 5
         assert rewritten <= limit * 120 * 20 * flush_bytes
         (final,) = plan_merges(files.values(), settings, quiet={HOUR}) or (None,)
@@ -90,6 +98,29 @@ def test_large_files_and_other_hours_are_left_alone() -> None:
     assert plan_merges(large, settings, quiet={HOUR}) == []
     apart = [entry(i, 1000, f"date=2023-11-14/hour={i:02d}") for i in range(9)]
     assert plan_merges(apart, settings, quiet={e.partition for e in apart}) == []
+
+
+def test_what_fits_is_merged_without_waiting_for_more() -> None:
+    """Scenario: fewer files than `min_files` make one of the target size; an hour is being written.
+
+    Guarantee: they are merged at once, as many as fit; few small ones wait.
+    """
+    settings = CompactionSettings(min_files=8, target_bytes=1000)
+    four = [entry(i, 300) for i in range(6)]
+    (merge,) = plan_merges(four, settings, quiet=())
+    assert [one.path for one in merge.inputs] == [one.path for one in four[:4]]
+    assert plan_merges(four[:3], settings, quiet=()) == []
+
+
+def test_a_file_with_no_room_beside_it_does_not_hold_up_the_rest() -> None:
+    """Scenario: a quiet hour's oldest file is nearly of the target size, the next does not fit.
+
+    Guarantee: the files behind it become one.
+    """
+    settings = CompactionSettings(target_bytes=1000)
+    files = [entry(0, 950), entry(1, 400), *(entry(i, 100) for i in range(2, 6))]
+    (merge,) = plan_merges(files, settings, quiet={HOUR})
+    assert [one.path for one in merge.inputs] == [one.path for one in files[1:]]
 
 
 def test_merged_rows_are_the_same(open_store: Opener) -> None:

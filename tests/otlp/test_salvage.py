@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsServiceRequest
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
@@ -14,7 +16,7 @@ from opentelemetry.proto.common.v1.common_pb2 import (
 )
 from opentelemetry.proto.logs.v1.logs_pb2 import LogRecord, ResourceLogs, ScopeLogs
 from opentelemetry.proto.resource.v1.resource_pb2 import Resource
-from opentelemetry.proto.trace.v1.trace_pb2 import ResourceSpans, ScopeSpans, Span
+from opentelemetry.proto.trace.v1.trace_pb2 import ResourceSpans, ScopeSpans, Span, Status
 
 from collector.otlp.decode import Decoder
 from collector.otlp.decode_logs import LogDecoder
@@ -117,6 +119,42 @@ def test_requests_are_counted_wherever_the_value_stands() -> None:
     shown = [str(row) for row in decoded.batch.table.to_pylist()]
     assert ['["caf\ufffd?"]' in row for row in shown] == [False, True] * len(places)
     assert not any(UNREADABLE in row for row in shown)
+
+
+def test_any_string_may_be_invalid() -> None:
+    """Scenario: invalid UTF-8 in one string after the other, wherever a request has one.
+
+    Guarantee: the span is taken, with U+FFFD there and only there, and the request is counted.
+    """
+    event = Span.Event(name="e0", attributes=[attribute("e1", string_value="e2")])
+    link = Span.Link(
+        trace_id=b"t" * 16,
+        span_id=b"s" * 8,
+        trace_state="k0",
+        attributes=[attribute("k1", string_value="k2")],
+    )
+    span = plain_span(
+        name="s0",
+        trace_state="s1",
+        attributes=[attribute("s2", string_value="s3")],
+        events=[event],
+        links=[link],
+        status=Status(message="s4"),
+    )
+    scope = InstrumentationScope(
+        name="c0", version="c1", attributes=[attribute("c2", string_value="c3")]
+    )
+    resource = Resource(attributes=[attribute("r0", string_value="r1")])
+    spans = ScopeSpans(scope=scope, spans=[span], schema_url="c4")
+    raw = ExportTraceServiceRequest(
+        resource_spans=[ResourceSpans(resource=resource, scope_spans=[spans], schema_url="r2")]
+    ).SerializeToString()
+    whole = str(DECODER.decode([raw]).batch.table.to_pylist())
+    for text in re.findall(rb"[ceksr]\d", raw):
+        decoded = DECODER.decode([raw.replace(text, text[:1] + b"\xff")])
+        assert (decoded.errors, list(decoded.salvaged)) == ({}, [True])
+        expected = whole.replace(text.decode(), text[:1].decode() + "\ufffd")
+        assert str(decoded.batch.table.to_pylist()) == expected
 
 
 def test_a_log_body_is_read_and_counted() -> None:

@@ -89,6 +89,10 @@ class Pipeline(Generic[BatchT]):
         telemetry.sample(t.QUEUE_SIZE, lambda: intake.in_flight_bytes, self._of("lake"))
         telemetry.sample(t.QUEUE_CAPACITY, lambda: intake.capacity_bytes, self._of("lake"))
 
+    def from_json(self, text: bytes) -> bytes:
+        """Return a request in JSON as ``submit`` takes it; see ``Intake``."""
+        return self._parts.decoder.from_json(text)
+
     def submit(self, payload: bytes, transport: Transport) -> Future[Outcome]:
         """Admit one request; see ``collector.model.contracts.Intake``."""
         self._parts.store.check_capacity()

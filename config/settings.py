@@ -75,7 +75,7 @@ class GrpcSettings(Settings):
 
 
 class HttpSettings(Settings):
-    """OTLP over HTTP (`POST /v1/traces` and `POST /v1/logs`)."""
+    """OTLP over HTTP (`POST /v1/traces` and `POST /v1/logs`), in protobuf or JSON."""
 
     endpoint: Endpoint = Field("127.0.0.1:4318", description="Where to listen, host:port.")
     max_request_body_size: ByteSize = Field(

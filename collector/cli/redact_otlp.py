@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import binascii
 import json
 import time
 from dataclasses import dataclass
@@ -20,14 +19,11 @@ from config.settings import OtlpLimits
 from processors.redaction.surfaces import Surfaces
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from collector.model.batch import SpanBatch
     from collector.model.contracts import Processor
     from processors.redaction.surfaces import Leaf
 
 _IDS: Final = frozenset({"traceId", "spanId", "parentSpanId"})
-_DEEPEST: Final = 100
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,14 +45,10 @@ def redact_otlp(data: bytes, redaction: Processor[SpanBatch]) -> tuple[str, list
 
     Raises:
         InvalidPayload: It is no request, or a span in it has no valid ids.
+        PayloadTooLarge: It holds more than a request may.
     """
-    try:
-        request = json_format.ParseDict(
-            _with_ids(json.loads(data), _to_base64), ExportTraceServiceRequest()
-        )
-    except (ValueError, RecursionError, json_format.ParseError, binascii.Error) as error:
-        raise InvalidPayload(f"no OTLP/JSON request ({type(error).__name__})") from None
-    decoded = Decoder(OtlpLimits(), time.time_ns).decode([request.SerializeToString()])
+    decoder = Decoder(OtlpLimits(), time.time_ns)
+    decoded = decoder.decode([decoder.from_json(data)])
     for refused in decoded.errors.values():
         raise refused
     if decoded.rejected.any():
@@ -64,7 +56,7 @@ def redact_otlp(data: bytes, redaction: Processor[SpanBatch]) -> tuple[str, list
     clean = redaction.process(decoded.batch)
     message = ExportTraceServiceRequest.FromString(encode(clean))
     text = json.dumps(
-        _with_ids(json_format.MessageToDict(message, use_integers_for_enums=True), _to_hex),
+        _with_hex_ids(json_format.MessageToDict(message, use_integers_for_enums=True)),
         ensure_ascii=False,
     )
     return text, _changes(decoded.batch, clean)
@@ -95,25 +87,13 @@ def _row(leaf: Leaf, at: int) -> int:
     return int(leaf.rows(np.array([at]))[0]) if leaf.parents else at
 
 
-def _with_ids(value: Any, convert: Callable[[str], str], depth: int = 0) -> Any:
-    """Return the JSON with ids in the other encoding: OTLP writes hex, protobuf base64."""
-    if depth > _DEEPEST:
-        raise RecursionError
+def _with_hex_ids(value: Any) -> Any:
+    """Return the JSON with ids in hexadecimal, as OTLP has them; protobuf writes base64."""
     if isinstance(value, dict):
         return {
-            key: convert(item)
-            if key in _IDS and isinstance(item, str)
-            else _with_ids(item, convert, depth + 1)
+            key: base64.b64decode(item).hex() if key in _IDS else _with_hex_ids(item)
             for key, item in value.items()
         }
     if isinstance(value, list):
-        return [_with_ids(item, convert, depth + 1) for item in value]
+        return [_with_hex_ids(item) for item in value]
     return value
-
-
-def _to_base64(text: str) -> str:
-    return base64.b64encode(bytes.fromhex(text)).decode()
-
-
-def _to_hex(text: str) -> str:
-    return base64.b64decode(text).hex()

@@ -45,6 +45,13 @@ class Decoder(Protocol[BatchT]):
         """Decode requests together; never raises for what is in them."""
         ...
 
+    def from_json(self, text: bytes) -> bytes:
+        """Return a request in JSON as ``decode`` takes it; thread-safe.
+
+        Raises ``InvalidPayload`` when it is none, ``PayloadTooLarge`` when it holds too much.
+        """
+        ...
+
 
 class Processor(Protocol[BatchT]):
     """A stage before the journal: redaction first, then whatever the config lists."""
@@ -154,6 +161,10 @@ class Outcome:
 
 class Intake(Protocol):
     """Where receivers hand over requests; thread-safe."""
+
+    def from_json(self, text: bytes) -> bytes:
+        """Return a request in JSON as ``submit`` takes it; raises as ``Decoder.from_json``."""
+        ...
 
     def submit(self, payload: bytes, transport: Transport) -> Future[Outcome]:
         """Admit one decompressed export request of the intake's signal.

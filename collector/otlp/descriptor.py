@@ -19,7 +19,7 @@ from opentelemetry.proto.collector.trace.v1 import trace_service_pb2
 from opentelemetry.proto.common.v1 import common_pb2
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
 
     import pyarrow as pa
 
@@ -73,6 +73,13 @@ def request_class(message: Message) -> Any:
 
 
 @cache
+def class_with_json_names(message: Message) -> Any:
+    """Return a class of a request whose fields are called as in JSON, the same on the wire."""
+    pool = _pool(_FILES[message], _json_names)
+    return message_factory.GetMessageClass(pool.FindMessageTypeByName(message))
+
+
+@cache
 def lenient_any_value() -> Any:
     """Return a class of ``AnyValue`` that has ``bytes`` wherever the library's has ``string``."""
     pool = _pool(common_pb2.DESCRIPTOR, _strings_to_bytes)
@@ -95,11 +102,20 @@ def _pool(
     for needed in _files(file, []):
         proto = descriptor_pb2.FileDescriptorProto()
         needed.CopyToProto(proto)
-        for message in proto.message_type:
+        for message in _with_inner(proto.message_type):
             for rewrite in rewrites:
                 rewrite(message)
         pool.Add(proto)
     return pool
+
+
+def _with_inner(
+    messages: Iterable[descriptor_pb2.DescriptorProto],
+) -> Iterator[descriptor_pb2.DescriptorProto]:
+    """Yield messages and those declared in them, as Event is in Span."""
+    for message in messages:
+        yield message
+        yield from _with_inner(message.nested_type)
 
 
 def _files(file: Any, found: list[Any]) -> list[Any]:
@@ -116,6 +132,12 @@ def _nested_to_bytes(message: descriptor_pb2.DescriptorProto) -> None:
         if message.name == "AnyValue" and field.name in _RECURSIVE:
             field.type = _BYTES
             field.ClearField("type_name")
+
+
+def _json_names(message: descriptor_pb2.DescriptorProto) -> None:
+    for field in message.field:
+        first, *others = field.name.split("_")
+        field.name = first + "".join(map(str.capitalize, others))
 
 
 def _strings_to_bytes(message: descriptor_pb2.DescriptorProto) -> None:

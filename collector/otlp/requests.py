@@ -18,6 +18,7 @@ from collector.model.batch import BatchT
 from collector.model.contracts import Decoded
 from collector.model.errors import InvalidPayload, PayloadTooLarge, PermanentError
 from collector.otlp.descriptor import handlers
+from collector.otlp.from_json import protobuf_of
 from collector.otlp.limits import check_limits
 from collector.otlp.salvage import Salvage, has_broken_value, replace_invalid_utf8
 from collector.otlp.values import AttributeMaps, attribute_maps
@@ -142,6 +143,10 @@ class RequestDecoder(ABC, Generic[BatchT]):
             for position in good:  # requests, not items, and only beside a broken one
                 salvaged[position] |= has_broken_value(payloads[position], self.message)
         return Decoded(batch, errors, received, rejected, salvaged)
+
+    def from_json(self, text: bytes) -> bytes:
+        """Return a request in OTLP/JSON as ``decode`` takes it; raises as ``protobuf_of``."""
+        return protobuf_of(text, self.message)
 
     def _parse(
         self,

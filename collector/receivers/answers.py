@@ -31,6 +31,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from concurrent.futures import Future
 
+    from google.protobuf.message import Message
+
     from collector.model.contracts import Intake, Outcome, Transport
 
 
@@ -102,10 +104,11 @@ def refusal(error: Exception) -> Refusal:
 
 @dataclass(frozen=True, slots=True)
 class Service:
-    """What of OTLP differs by signal: the gRPC method, the HTTP path and the partial success."""
+    """What of OTLP differs by signal: the gRPC method, the HTTP path, the response."""
 
     method: str
     path: str
+    response: type[Message]
     partial: Callable[[int, str], bytes]
 
     def success(self, outcome: Outcome) -> bytes:
@@ -126,10 +129,16 @@ def _partial_logs(rejected: int, message: str) -> bytes:
 
 
 TRACES: Final = Service(
-    "/opentelemetry.proto.collector.trace.v1.TraceService/Export", "/v1/traces", _partial_traces
+    "/opentelemetry.proto.collector.trace.v1.TraceService/Export",
+    "/v1/traces",
+    ExportTraceServiceResponse,
+    _partial_traces,
 )
 LOGS: Final = Service(
-    "/opentelemetry.proto.collector.logs.v1.LogsService/Export", "/v1/logs", _partial_logs
+    "/opentelemetry.proto.collector.logs.v1.LogsService/Export",
+    "/v1/logs",
+    ExportLogsServiceResponse,
+    _partial_logs,
 )
 
 

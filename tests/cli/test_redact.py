@@ -138,13 +138,13 @@ def test_otlp_json(cache: Path, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     "text",
-    ['{"resourceSpans": [', '{"resourceSpans": 1}', '{"resourceSpans": [{"nope": 1}]}'],
+    ['{"resourceSpans": ["nope', '{"resourceSpans": 1}', '{"resourceSpans": ["nope"]}'],
 )
 def test_otlp_that_is_none(cache: Path, tmp_path: Path, text: str) -> None:
     """Scenario: damaged OTLP/JSON with a secret. Guarantees: exit 1, one line without it."""
     done = run(cache, tmp_path, stdin=text.replace("nope", MAIL).encode())
     assert (done.returncode, done.stdout) == (1, b"")
-    assert done.stderr.startswith(b"clearspan: no OTLP/JSON request")
+    assert done.stderr.startswith(b"clearspan: no valid ExportTraceServiceRequest in JSON: ")
     assert MAIL.encode() not in done.stderr
 
 

@@ -8,6 +8,8 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
 from collector.model.contracts import Outcome
+from collector.otlp.descriptor import TRACES
+from collector.otlp.from_json import protobuf_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -32,6 +34,10 @@ class FakeIntake:
         self.gate.set()
         self.submitted = threading.Semaphore(0)
         self._worker = ThreadPoolExecutor(1)
+
+    def from_json(self, text: bytes) -> bytes:
+        """Return a request of traces in JSON as protobuf, as the pipeline does."""
+        return protobuf_of(text, TRACES)
 
     def submit(self, payload: bytes, transport: Transport) -> Future[Outcome]:
         """Take a request, or raise ``refusal``."""

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 
 import grpc
 import pytest
+from opentelemetry.exporter.otlp.common.http import Compression as JsonCompression
+from opentelemetry.exporter.otlp.json.http.trace_exporter import OTLPSpanExporter as JsonExporter
 from opentelemetry.exporter.otlp.proto.grpc.trace_exporter import OTLPSpanExporter as GrpcExporter
 from opentelemetry.exporter.otlp.proto.http import Compression
 from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter as HttpExporter
@@ -30,6 +32,10 @@ EXPORTERS: dict[str, Callable[[Served], SpanExporter]] = {
     "http": lambda served: HttpExporter(f"http://{served.http}/v1/traces"),
     "http gzip": lambda served: HttpExporter(
         f"http://{served.http}/v1/traces", compression=Compression.Gzip
+    ),
+    "http json": lambda served: JsonExporter(f"http://{served.http}/v1/traces"),
+    "http json gzip": lambda served: JsonExporter(
+        f"http://{served.http}/v1/traces", compression=JsonCompression.GZIP
     ),
 }
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import gzip
+import threading
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
@@ -11,7 +12,10 @@ import httpx
 import pytest
 from google.rpc.error_details_pb2 import RetryInfo
 from google.rpc.status_pb2 import Status
-from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceResponse
+from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import (
+    ExportTraceServiceRequest,
+    ExportTraceServiceResponse,
+)
 
 from collector.model import errors
 from collector.model.contracts import Outcome
@@ -25,6 +29,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 PROTOBUF = "application/x-protobuf"
+JSON = "application/json"
+REQUEST = b'{"resourceSpans": [{"scopeSpans": [{"spans": [{"name": "checkout"}]}]}]}'
 GZIP = {"content-encoding": "gzip"}
 
 
@@ -164,9 +170,9 @@ def test_other_methods_are_not_allowed(served: Served, method: str) -> None:
     assert served.telemetry.refused == {("otlp_http", "method"): 1}
 
 
-@pytest.mark.parametrize("content_type", ["application/json", "text/plain", "", "x-protobuf"])
+@pytest.mark.parametrize("content_type", ["application/jsonl", "text/plain", "", "x-protobuf"])
 def test_other_media_types_are_unsupported(served: Served, content_type: str) -> None:
-    """Scenario: JSON (which comes later) and nonsense.
+    """Scenario: what is neither protobuf nor JSON.
 
     Guarantees: 415 as text, counted; the pipeline sees nothing.
     """
@@ -188,6 +194,94 @@ def test_other_encodings_are_unsupported(served: Served, encoding: str) -> None:
     assert "gzip" in status_of(response).message
     assert served.intake.received == []
     assert served.telemetry.refused == {("otlp_http", "encoding"): 1}
+
+
+@pytest.mark.parametrize("content_type", [JSON, "Application/JSON; charset=utf-8"])
+@pytest.mark.parametrize("how", ["plain", "gzip"])
+def test_json_is_taken_and_answered_in_json(served: Served, content_type: str, how: str) -> None:
+    """Scenario: a request in JSON that is taken whole, then one of which spans are rejected.
+
+    Guarantees: the pipeline gets it as protobuf; 200 with ``{}``, then with ``partialSuccess``.
+    """
+    body = gzip.compress(REQUEST) if how == "gzip" else REQUEST
+    headers = GZIP if how == "gzip" else {}
+    response = post(served, body, headers, content_type)
+    assert (response.status_code, response.json()) == (200, {})
+    assert response.headers["content-type"] == JSON
+    [payload] = served.intake.received
+    request = ExportTraceServiceRequest.FromString(payload)
+    assert request.resource_spans[0].scope_spans[0].spans[0].name == "checkout"
+    assert served.intake.transports == ["http"]
+    served.intake.outcome = Outcome(3, "3 spans have no valid id")
+    partial = {"rejectedSpans": "3", "errorMessage": "3 spans have no valid id"}
+    assert post(served, body, headers, content_type).json() == {"partialSuccess": partial}
+    assert served.telemetry.refused == {}
+
+
+@pytest.mark.parametrize(("error", "status", "code", "retry_after", "reason"), ERRORS)
+def test_each_error_has_its_status_in_json(  # noqa: PLR0913, PLR0917 - a table of expectations
+    served: Served,
+    error: errors.ClearspanError,
+    status: int,
+    code: int,
+    retry_after: str | None,
+    reason: str,
+) -> None:
+    """Scenario: the pipeline refuses a request in JSON. Guarantees: as for protobuf, in JSON."""
+    served.intake.refusal = error
+    response = post(served, REQUEST, content_type=JSON)
+    told = response.json()
+    assert (response.status_code, told["code"], told["message"]) == (status, code, str(error))
+    assert response.headers["content-type"] == JSON
+    assert response.headers.get("retry-after") == retry_after
+    types = [detail["@type"] for detail in told.get("details", [])]
+    assert types == ["type.googleapis.com/google.rpc.RetryInfo"] * bool(retry_after)
+    assert served.telemetry.refused == {("otlp_http", reason): 1}
+
+
+def test_what_is_no_request_in_json_is_a_bad_request(served: Served) -> None:
+    """Scenario: JSON with a wrong type, beside good requests on the same connection.
+
+    Guarantees: 400 that names the place, counted; the good ones are taken.
+    """
+    bad = REQUEST.replace(b'"checkout"', b"5")
+    with httpx.Client(base_url=f"http://{served.http}", trust_env=False) as client:
+        answers = [
+            client.post("/v1/traces", content=body, headers={"content-type": JSON})
+            for body in (REQUEST, bad, b"{", REQUEST)
+        ]
+    assert [answer.status_code for answer in answers] == [200, 400, 400, 200]
+    assert "`$.resourceSpans[0].scopeSpans[0].spans[0].name`" in answers[1].json()["message"]
+    assert len(served.intake.received) == 2
+    assert served.telemetry.refused == {("otlp_http", "invalid"): 2}
+
+
+def test_json_that_waits_is_bounded(served: Served, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Scenario: more JSON waits to be translated, one after the other, than may be held together.
+
+    Guarantees: the one that goes over gets 429 with Retry-After, the others their answers, and the
+    room is given back.
+    """
+    is_open, at_work = threading.Event(), []
+    translate = served.intake.from_json
+
+    def wait(text: bytes) -> bytes:
+        at_work.append(1)
+        assert is_open.wait(WAIT_S)
+        assert at_work == [1]  # one at a time
+        at_work.clear()
+        return translate(text)
+
+    monkeypatch.setattr(served.intake, "from_json", wait)
+    body = REQUEST + b" " * (LIMIT - len(REQUEST))
+    with ThreadPoolExecutor(5) as clients:
+        answers = [clients.submit(post, served, body, content_type=JSON) for _ in range(5)]
+        served.telemetry.wait_for("otlp_http", "overloaded")
+        is_open.set()
+        responses = [answer.result(WAIT_S) for answer in answers]
+    assert sorted(response.status_code for response in responses) == [200] * 4 + [429]
+    assert [one.headers.get("retry-after") for one in responses if one.is_error] == ["1"]
+    assert post(served, body, content_type=JSON).status_code == 200
 
 
 def in_pieces(content: bytes) -> Iterator[bytes]:

@@ -1,0 +1,204 @@
+"""OTLP/JSON requests as the protobuf messages that everything behind a receiver works on.
+
+Not protobuf's own JSON: ids are hexadecimal, enums numbers, keys lowerCamelCase only, and unknown
+ones are ignored (https://opentelemetry.io/docs/specs/otlp/#json-protobuf-encoding). msgspec makes
+dicts of the text, and a class whose fields are named as in JSON makes a message of them: both in C
+but for ids, 0.3 us each.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Any, Final, TypedDict
+
+import msgspec
+
+from collector.model.errors import InvalidPayload, PayloadTooLarge
+from collector.otlp.descriptor import LOGS, TRACES, class_with_json_names
+
+if TYPE_CHECKING:
+    from collector.otlp.descriptor import Message
+
+# Bounds what a small body can ask for: an empty object has two bytes and takes 230 on the way.
+_MOST_OBJECTS: Final = 2**19
+_STRING: Final = re.compile(rb'"(?:[^"\\]++|\\.)*+(?:"|\\?\Z)', re.DOTALL)
+# Halves of surrogate pairs, which JSON can say and UTF-8 cannot; a backslash may be escaped itself.
+_HIGH: Final = rb"\\u[dD][89abAB][0-9a-fA-F]{2}"
+_LOW: Final = rb"\\u[dD][c-fC-F][0-9a-fA-F]{2}"
+_HALF: Final = re.compile(
+    rb"(?<!\\)((?:\\\\)*+)(?:%b(?!%b)|(?<!%b)%b)" % (_HIGH, _LOW, _HIGH, _LOW)
+)
+_REPLACEMENT: Final = rb"\1\\ufffd"
+_BYTE_ORDER_MARK: Final = b"\xef\xbb\xbf"
+
+
+class HexId(bytes):
+    """A trace or span id, which JSON has in hexadecimal."""
+
+    __slots__ = ()
+
+
+# The messages of opentelemetry-proto v1 as JSON has them; null is as good as absent.
+class _AnyValue(TypedDict, total=False):
+    stringValue: str | None
+    boolValue: bool | None
+    intValue: int | None
+    doubleValue: float | None
+    bytesValue: bytes | None
+    arrayValue: _ArrayValue | None
+    kvlistValue: _KeyValueList | None
+
+
+class _ArrayValue(TypedDict, total=False):
+    values: list[_AnyValue] | None
+
+
+class _KeyValue(TypedDict, total=False):
+    key: str | None
+    value: _AnyValue | None
+
+
+class _KeyValueList(TypedDict, total=False):
+    values: list[_KeyValue] | None
+
+
+class _Attributes(TypedDict, total=False):
+    attributes: list[_KeyValue] | None
+    droppedAttributesCount: int | None
+
+
+class _Scope(_Attributes, total=False):
+    name: str | None
+    version: str | None
+
+
+class _Event(_Attributes, total=False):
+    timeUnixNano: int | None
+    name: str | None
+
+
+class _Link(_Attributes, total=False):
+    traceId: HexId | None
+    spanId: HexId | None
+    traceState: str | None
+    flags: int | None
+
+
+class _Status(TypedDict, total=False):
+    message: str | None
+    code: int | str | None
+
+
+class _Span(_Link, total=False):
+    parentSpanId: HexId | None
+    name: str | None
+    kind: int | str | None
+    startTimeUnixNano: int | None
+    endTimeUnixNano: int | None
+    events: list[_Event] | None
+    droppedEventsCount: int | None
+    links: list[_Link] | None
+    droppedLinksCount: int | None
+    status: _Status | None
+
+
+class _LogRecord(_Attributes, total=False):
+    timeUnixNano: int | None
+    observedTimeUnixNano: int | None
+    severityNumber: int | str | None
+    severityText: str | None
+    body: _AnyValue | None
+    flags: int | None
+    traceId: HexId | None
+    spanId: HexId | None
+    eventName: str | None
+
+
+class _ScopeSpans(TypedDict, total=False):
+    scope: _Scope | None
+    spans: list[_Span] | None
+    schemaUrl: str | None
+
+
+class _ScopeLogs(TypedDict, total=False):
+    scope: _Scope | None
+    logRecords: list[_LogRecord] | None
+    schemaUrl: str | None
+
+
+class _ResourceSpans(TypedDict, total=False):
+    resource: _Attributes | None
+    scopeSpans: list[_ScopeSpans] | None
+    schemaUrl: str | None
+
+
+class _ResourceLogs(TypedDict, total=False):
+    resource: _Attributes | None
+    scopeLogs: list[_ScopeLogs] | None
+    schemaUrl: str | None
+
+
+class _TracesRequest(TypedDict, total=False):
+    resourceSpans: list[_ResourceSpans] | None
+
+
+class _LogsRequest(TypedDict, total=False):
+    resourceLogs: list[_ResourceLogs] | None
+
+
+def _from_hex(_kind: type, text: object) -> HexId:
+    """Return an id; what is none becomes empty, and its span is rejected like others without."""
+    if not isinstance(text, str):
+        raise ValueError("Expected `str`")  # noqa: TRY004 - what msgspec adds the place to
+    try:
+        found = HexId.fromhex(text)
+    except ValueError:
+        return HexId()
+    return found if 2 * len(found) == len(text) else HexId()  # fromhex() skips white space
+
+
+# Not strict: numbers may be strings, as 64-bit ones are.
+_DECODERS: Final[dict[Message, msgspec.json.Decoder[Any]]] = {
+    TRACES: msgspec.json.Decoder(_TracesRequest, strict=False, dec_hook=_from_hex),
+    LOGS: msgspec.json.Decoder(_LogsRequest, strict=False, dec_hook=_from_hex),
+}
+
+
+def protobuf_of(text: bytes, message: Message) -> bytes:
+    """Return a request in JSON as serialized protobuf.
+
+    Text that is not UTF-8, and halves of surrogate pairs, become U+FFFD.
+
+    Raises:
+        InvalidPayload: It is no such request; tells the place, and no value.
+        PayloadTooLarge: It holds more than a million objects.
+    """
+    text = text.removeprefix(_BYTE_ORDER_MARK)
+    if text.count(b"{") > _MOST_OBJECTS and _STRING.sub(b"", text).count(b"{") > _MOST_OBJECTS:
+        raise PayloadTooLarge(f"more than {_MOST_OBJECTS} JSON objects in one request")
+    kind = class_with_json_names(message)
+    try:
+        request = kind(**_decoded(text, message))
+    except RecursionError as error:
+        raise _no_request(message, "nested too deeply") from error
+    except msgspec.MsgspecError as error:
+        raise _no_request(message, str(error)) from error
+    except (ValueError, TypeError) as error:  # protobuf's words hold the value
+        raise _no_request(message, "a number is out of range or an enum's name unknown") from error
+    serialized: bytes = request.SerializeToString()
+    return serialized
+
+
+def _decoded(text: bytes, message: Message) -> Any:
+    decoder = _DECODERS[message]
+    try:
+        return decoder.decode(text)
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        mended = _HALF.sub(_REPLACEMENT, text.decode("utf-8", "replace").encode())
+        if mended == text:
+            raise
+        return decoder.decode(mended)
+
+
+def _no_request(message: Message, reason: str) -> InvalidPayload:
+    return InvalidPayload(f"no valid {message.rpartition('.')[2]} in JSON: {reason}")

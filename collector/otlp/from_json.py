@@ -9,6 +9,7 @@ but for ids, 0.3 us each.
 from __future__ import annotations
 
 import re
+from itertools import islice
 from typing import TYPE_CHECKING, Any, Final, TypedDict
 
 import msgspec
@@ -21,7 +22,8 @@ if TYPE_CHECKING:
 
 # Bounds what a small body can ask for: an empty object has two bytes and takes 230 on the way.
 _MOST_OBJECTS: Final = 2**19
-_STRING: Final = re.compile(rb'"(?:[^"\\]++|\\.)*+(?:"|\\?\Z)', re.DOTALL)
+# Up to an object's brace outside strings, or to the end: each text is gone through once.
+_OBJECT: Final = re.compile(rb'(?:[^"{]++|"(?:[^"\\]++|\\.)*+(?:"|\\?\Z))*+(?:(\{)|\Z)', re.DOTALL)
 # Halves of surrogate pairs, which JSON can say and UTF-8 cannot; a backslash may be escaped itself.
 _HIGH: Final = rb"\\u[dD][89abAB][0-9a-fA-F]{2}"
 _LOW: Final = rb"\\u[dD][c-fC-F][0-9a-fA-F]{2}"
@@ -171,10 +173,10 @@ def protobuf_of(text: bytes, message: Message) -> bytes:
 
     Raises:
         InvalidPayload: It is no such request; tells the place, and no value.
-        PayloadTooLarge: It holds more than a million objects.
+        PayloadTooLarge: It holds more than ``_MOST_OBJECTS`` objects.
     """
     text = text.removeprefix(_BYTE_ORDER_MARK)
-    if text.count(b"{") > _MOST_OBJECTS and _STRING.sub(b"", text).count(b"{") > _MOST_OBJECTS:
+    if text.count(b"{") > _MOST_OBJECTS and _has_more_objects(text):
         raise PayloadTooLarge(f"more than {_MOST_OBJECTS} JSON objects in one request")
     kind = class_with_json_names(message)
     try:
@@ -187,6 +189,12 @@ def protobuf_of(text: bytes, message: Message) -> bytes:
         raise _no_request(message, "a number is out of range or an enum's name unknown") from error
     serialized: bytes = request.SerializeToString()
     return serialized
+
+
+def _has_more_objects(text: bytes) -> bool:
+    """Count match by match: a join of what is outside strings took 890 MiB for 16 MiB."""
+    beyond = next(islice(_OBJECT.finditer(text), _MOST_OBJECTS, None), None)
+    return beyond is not None and beyond[1] is not None
 
 
 def _decoded(text: bytes, message: Message) -> Any:

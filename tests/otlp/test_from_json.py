@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+import tracemalloc
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -256,6 +257,21 @@ def test_objects_are_counted_before_they_are_made(monkeypatch: pytest.MonkeyPatc
     for unclosed in (b'{"{{{{{{{{{{{', b'{"' + b'\\"{' * 100_000, b'{"{{{{{{{{{{{\\'):
         with pytest.raises(InvalidPayload, match=r"truncated|malformed"):
             protobuf_of(unclosed, TRACES)
+
+
+def test_counting_objects_takes_no_memory() -> None:
+    """Scenario: braces in one text, so that the objects are counted, beside many short texts.
+
+    Guarantee: counting holds no list of what lies between them.
+    """
+    body = b'{"a":"%s","b":[%s""]}' % (b"{" * (2**19 + 1), b'"",' * 2**17)
+    tracemalloc.start()
+    try:
+        assert protobuf_of(body, TRACES) == b""
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert peak < len(body)
 
 
 def test_logs() -> None:

@@ -3,7 +3,8 @@
 Not protobuf's own JSON: ids are hexadecimal, enums numbers, keys lowerCamelCase only, and unknown
 ones are ignored (https://opentelemetry.io/docs/specs/otlp/#json-protobuf-encoding). msgspec makes
 dicts of the text, and a class whose fields are named as in JSON makes a message of them: both in C
-but for ids, 0.3 us each.
+but for ids, 0.3 us each. Those are no type of their own: msgspec would first make whatever stands
+there, lists of millions that no limit counts.
 """
 
 from __future__ import annotations
@@ -31,13 +32,10 @@ _HALF: Final = re.compile(
     rb"(?<!\\)((?:\\\\)*+)(?:%b(?!%b)|(?<!%b)%b)" % (_HIGH, _LOW, _HIGH, _LOW)
 )
 _REPLACEMENT: Final = rb"\1\\ufffd"
+_IDS: Final = ("traceId", "spanId", "parentSpanId")
+# A root has no parent; a span whose parent is no id is rejected, as one of a wrong length is.
+_NO_PARENT_ID: Final = b"\0"
 _BYTE_ORDER_MARK: Final = b"\xef\xbb\xbf"
-
-
-class HexId(bytes):
-    """A trace or span id, which JSON has in hexadecimal."""
-
-    __slots__ = ()
 
 
 # The messages of opentelemetry-proto v1 as JSON has them; null is as good as absent.
@@ -80,8 +78,8 @@ class _Event(_Attributes, total=False):
 
 
 class _Link(_Attributes, total=False):
-    traceId: HexId | None
-    spanId: HexId | None
+    traceId: str | None
+    spanId: str | None
     traceState: str | None
     flags: int | None
 
@@ -92,7 +90,7 @@ class _Status(TypedDict, total=False):
 
 
 class _Span(_Link, total=False):
-    parentSpanId: HexId | None
+    parentSpanId: str | None
     name: str | None
     kind: int | str | None
     startTimeUnixNano: int | None
@@ -111,8 +109,8 @@ class _LogRecord(_Attributes, total=False):
     severityText: str | None
     body: _AnyValue | None
     flags: int | None
-    traceId: HexId | None
-    spanId: HexId | None
+    traceId: str | None
+    spanId: str | None
     eventName: str | None
 
 
@@ -148,21 +146,10 @@ class _LogsRequest(TypedDict, total=False):
     resourceLogs: list[_ResourceLogs] | None
 
 
-def _from_hex(_kind: type, text: object) -> HexId:
-    """Return an id; what is none becomes empty, and its span is rejected like others without."""
-    if not isinstance(text, str):
-        raise ValueError("Expected `str`")  # noqa: TRY004 - what msgspec adds the place to
-    try:
-        found = HexId.fromhex(text)
-    except ValueError:
-        return HexId()
-    return found if 2 * len(found) == len(text) else HexId()  # fromhex() skips white space
-
-
 # Not strict: numbers may be strings, as 64-bit ones are.
 _DECODERS: Final[dict[Message, msgspec.json.Decoder[Any]]] = {
-    TRACES: msgspec.json.Decoder(_TracesRequest, strict=False, dec_hook=_from_hex),
-    LOGS: msgspec.json.Decoder(_LogsRequest, strict=False, dec_hook=_from_hex),
+    TRACES: msgspec.json.Decoder(_TracesRequest, strict=False),
+    LOGS: msgspec.json.Decoder(_LogsRequest, strict=False),
 }
 
 
@@ -180,7 +167,7 @@ def protobuf_of(text: bytes, message: Message) -> bytes:
         raise PayloadTooLarge(f"more than {_MOST_OBJECTS} JSON objects in one request")
     kind = class_with_json_names(message)
     try:
-        request = kind(**_decoded(text, message))
+        request = kind(**_with_ids(_decoded(text, message)))
     except RecursionError as error:
         raise _no_request(message, "nested too deeply") from error
     except msgspec.MsgspecError as error:
@@ -206,6 +193,34 @@ def _decoded(text: bytes, message: Message) -> Any:
         if mended == text:
             raise
         return decoder.decode(mended)
+
+
+def _with_ids(request: Any) -> Any:
+    """Set the bytes of all ids; spans, records and links are gone through for want of a type."""
+    for resource in request.get("resourceSpans") or request.get("resourceLogs") or ():
+        for scope in resource.get("scopeSpans") or resource.get("scopeLogs") or ():
+            for item in scope.get("spans") or scope.get("logRecords") or ():
+                _set_ids(item)
+                for link in item.get("links") or ():
+                    _set_ids(link)
+    return request
+
+
+def _set_ids(owner: dict[str, Any]) -> None:
+    for key in _IDS:
+        text = owner.get(key)
+        if text is not None:
+            found = _from_hex(text)
+            owner[key] = _NO_PARENT_ID if text and not found and key == "parentSpanId" else found
+
+
+def _from_hex(text: str) -> bytes:
+    """Return an id; what is none becomes empty, and its span is rejected like others without."""
+    try:
+        found = bytes.fromhex(text)
+    except ValueError:
+        return b""
+    return found if 2 * len(found) == len(text) else b""  # fromhex() skips white space
 
 
 def _no_request(message: Message, reason: str) -> InvalidPayload:

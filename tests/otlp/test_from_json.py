@@ -167,6 +167,33 @@ def test_ids(text: str | None, expected: bytes) -> None:
     assert (span.trace_id, span.links[0].trace_id) == (expected, expected)
 
 
+def test_what_is_no_id_is_not_made() -> None:
+    """Scenario: a list of lists where an id belongs. Guarantee: refused before it takes memory."""
+    text = b'{"resourceSpans":[{"scopeSpans":[{"spans":[{"traceId":[%s[]]}]}]}]}' % (b"[]," * 2**16)
+    tracemalloc.start()
+    try:
+        assert "spans[0].traceId" in refused(text)
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert peak < 4 * len(text)
+
+
+@pytest.mark.parametrize("parent", ["xyz", "5b8", "00f067aa0ba902b7 ", TRACE_ID, "8Gequ6C6kCs="])
+def test_a_parent_that_is_no_id_makes_no_root(parent: str) -> None:
+    """Scenario: spans with good ids of their own, one's parent is no id, as in protobuf.
+
+    Guarantee: that one is rejected, not kept as the root of its trace; the others are taken.
+    """
+    span = {"traceId": TRACE_ID, "spanId": TRACE_ID[:16]}
+    spans = [{**span, "parentSpanId": text} for text in (parent, "", None, TRACE_ID[16:])]
+    decoder = Decoder(OtlpLimits(), lambda: 0)
+    text = json.dumps({"resourceSpans": [{"scopeSpans": [{"spans": spans}]}]}).encode()
+    decoded = decoder.decode([decoder.from_json(text)])
+    assert (decoded.received.tolist(), decoded.rejected.tolist()) == ([4], [1])
+    assert [row["is_root"] for row in decoded.batch.table.to_pylist()] == [True, True, False]
+
+
 def test_numbers_as_text_and_names_of_enums_are_taken() -> None:
     """Scenario: 64-bit numbers both ways, an enum as number, name and unknown number."""
     span = span_of(
@@ -219,7 +246,7 @@ def test_what_is_no_character_is_replaced(written: bytes, text: str) -> None:
         (b'{"resourceSpans": [null]}', "got `null` - at `$.resourceSpans[0]`"),
         (b'{"resourceSpans": [{"scopeSpans": [{}', "truncated"),
         (json.dumps(of_span({"name": 5})).encode(), "at `$.resourceSpans[0].scopeSpans[0].spans["),
-        (json.dumps(of_span({"traceId": 5})).encode(), "Expected `str`"),
+        (json.dumps(of_span({"traceId": 5})).encode(), "Expected `str | null`, got `int`"),
         (json.dumps(of_span({"endTimeUnixNano": -1})).encode(), "out of range"),
         (json.dumps(of_span({"kind": CANARY})).encode(), "enum's name"),
         (json.dumps(of_span({"flags": CANARY})).encode(), "Expected `int | null`, got `str`"),

@@ -226,6 +226,8 @@ def test_unknown_keys_and_the_protocols_own_names_are_ignored() -> None:
         (rb"\ude00 \uDE00", "\ufffd \ufffd"),
         (rb"\ud83d\ude00\ude00", "\U0001f600\ufffd"),
         (rb"\\ud83d \\\ud83d", "\\ud83d \\\ufffd"),
+        (rb"\\ud83d\ude00", "\\ud83d\ufffd"),
+        (rb"\\\ud83d\ude00\ud83d\\ude00", "\\\U0001f600\ufffd\\ude00"),
         (b"caf\xe9!", "caf\ufffd!"),
         (b"caf\xe9 \\ud83d\\ude00 \\ud83d", "caf\ufffd \U0001f600 \ufffd"),
     ],

@@ -10,7 +10,6 @@ there, lists of millions that no limit counts.
 from __future__ import annotations
 
 import re
-from codecs import iterdecode
 from itertools import islice
 from typing import TYPE_CHECKING, Any, Final, TypedDict
 
@@ -18,6 +17,7 @@ import msgspec
 
 from collector.model.errors import InvalidPayload, PayloadTooLarge
 from collector.otlp.descriptor import LOGS, TRACES, class_with_json_names
+from collector.otlp.mended_json import mended
 
 if TYPE_CHECKING:
     from collector.otlp.descriptor import Message
@@ -26,14 +26,6 @@ if TYPE_CHECKING:
 _MOST_OBJECTS: Final = 2**19
 # Up to an object's brace outside strings, or to the end: each text is gone through once.
 _OBJECT: Final = re.compile(rb'(?:[^"{]++|"(?:[^"\\]++|\\.)*+(?:"|\\?\Z))*+(?:(\{)|\Z)', re.DOTALL)
-# Halves of surrogate pairs, which JSON can say and UTF-8 cannot, where every backslash begins an
-# escape. The same beginning for both lets a search skip what has none.
-_HIGH: Final = r"[dD][89abAB][0-9a-fA-F]{2}"
-_LOW: Final = r"[dD][c-fC-F][0-9a-fA-F]{2}"
-_HALF: Final = re.compile(rf"\\u(?:{_HIGH}(?!\\u{_LOW})|(?<!\\u{_HIGH}\\u){_LOW})")
-_REPLACEMENT: Final = "\ufffd"
-# Wrong bytes are replaced one by one in C, 0.2 us each, and nothing else runs until that is over.
-_STEP_BYTES: Final = 64 * 1024
 _IDS: Final = ("traceId", "spanId", "parentSpanId")
 # A root has no parent; a span whose parent is no id is rejected, as one of a wrong length is.
 _NO_PARENT_ID: Final = b"\0"
@@ -158,7 +150,7 @@ _DECODERS: Final[dict[Message, msgspec.json.Decoder[Any]]] = {
 def protobuf_of(text: bytes, message: Message) -> bytes:
     """Return a request in JSON as serialized protobuf.
 
-    Text that is not UTF-8, and halves of surrogate pairs, become U+FFFD.
+    Text that is not UTF-8, and halves of surrogate pairs, become U+FFFD; see ``mended_json``.
 
     Raises:
         InvalidPayload: It is no such request; tells the place, and no value.
@@ -167,9 +159,14 @@ def protobuf_of(text: bytes, message: Message) -> bytes:
     text = text.removeprefix(_BYTE_ORDER_MARK)
     if text.count(b"{") > _MOST_OBJECTS and _has_more_objects(text):
         raise PayloadTooLarge(f"more than {_MOST_OBJECTS} JSON objects in one request")
-    kind = class_with_json_names(message)
     try:
-        request = kind(**_with_ids(_decoded(text, message)))
+        try:
+            request = _request(text, message)
+        except (msgspec.DecodeError, ValueError, TypeError):
+            better = mended(text)
+            if better is None:
+                raise
+            request = _request(better, message)
     except RecursionError as error:
         raise _no_request(message, "nested too deeply") from error
     except msgspec.MsgspecError as error:
@@ -186,19 +183,8 @@ def _has_more_objects(text: bytes) -> bool:
     return beyond is not None and beyond[1] is not None
 
 
-def _decoded(text: bytes, message: Message) -> Any:
-    decoder = _DECODERS[message]
-    try:
-        return decoder.decode(text)
-    except msgspec.ValidationError:
-        raise
-    except (msgspec.DecodeError, UnicodeDecodeError):
-        steps = (text[at : at + _STEP_BYTES] for at in range(0, len(text), _STEP_BYTES))
-        whole = "".join(iterdecode(steps, "utf-8", "replace"))
-        mended, halves = _HALF.subn(_REPLACEMENT, whole.replace(r"\\", r"\u005c"))
-        if not halves and _REPLACEMENT not in whole:
-            raise
-        return decoder.decode(mended)
+def _request(text: bytes | str, message: Message) -> Any:
+    return class_with_json_names(message)(**_with_ids(_DECODERS[message].decode(text)))
 
 
 def _with_ids(request: Any) -> Any:

@@ -120,6 +120,42 @@ def test_values(value: Any, expected: dict[str, Any]) -> None:
     assert found == expected
 
 
+@pytest.mark.parametrize(
+    ("written", "expected"),
+    [
+        ('"intValue":1e+21', {"double_value": 1e21}),
+        ('"intValue":1.7976931348623157e+308', {"double_value": 1.7976931348623157e308}),
+        ('"intValue": 9223372036854776000', {"double_value": 2.0**63}),
+        ('"intValue":-100000000000000000000', {"double_value": -1e20}),
+        ('"intValue":"9223372036854775808"', {"string_value": "9223372036854775808"}),
+        ('"intValue":9223372036854775807', {"int_value": 2**63 - 1}),
+        ('"intValue":"-9223372036854775808"', {"int_value": -(2**63)}),
+        ('"bytesValue":{"type":"Buffer","data":[105,255]}', {"bytes_value": b"i\xff"}),
+        ('"bytesValue":{"0":105,"1":5,"10":255}', {"bytes_value": b"i\x05\xff"}),
+        ('"bytesValue":{}', {"bytes_value": b""}),
+        ('"bytesValue":[105,255]', {"bytes_value": b"i\xff"}),
+        (r'"stringValue":"\"intValue\":1e+21"', {"string_value": '"intValue":1e+21'}),
+    ],
+)
+def test_values_that_senders_write_wrong_are_kept(written: str, expected: dict[str, Any]) -> None:
+    """Scenario: numbers beyond 64 bits and bytes, as the SDKs of JavaScript, Python and Rust do.
+
+    Guarantee: a kind that holds the value, also beside such a one.
+    """
+    wrong = '"intValue":1e+21'
+    for first, others in ((written, ""), (wrong, f',{{"value":{{{written}}}}}')):
+        text = '{"resourceSpans":[{"scopeSpans":[{"spans":[{"attributes":[{"value":{%s}}%s]}]}]}]}'
+        spans = parsed((text % (first, others)).encode()).resource_spans[0].scope_spans[0].spans
+        found = spans[0].attributes[-1].value
+        assert {field.name: item for field, item in found.ListFields()} == expected
+
+
+def test_bytes_that_are_none_are_refused() -> None:
+    """Scenario: a list of larger numbers where bytes belong. Guarantee: an error without them."""
+    span = {"attributes": [{"value": {"bytesValue": [4711]}}]}
+    assert "4711" not in refused(json.dumps(of_span(span), separators=(",", ":")).encode())
+
+
 def nested(levels: int) -> dict[str, Any]:
     """Return a value in so many maps and arrays."""
     value: dict[str, Any] = {"stringValue": "deepest"}

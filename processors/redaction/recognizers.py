@@ -173,6 +173,11 @@ def _is_mail_domain(domain: str) -> bool:
     return _TLD.fullmatch(domain.rpartition(".")[2]) is not None
 
 
+# Luhn: what a digit's character is worth, and what at every second place
+_VALUE: Final = bytes(max(0, code - ord("0")) % 10 for code in range(256))
+_DOUBLED: Final = bytes(sum(divmod(2 * value, 10)) for value in _VALUE)
+
+
 class CardRecognizer(FailClosed, CreditCardRecognizer):  # type: ignore[misc]  # presidio is untyped
     """Presidio's card numbers with Mastercard's 2-series, without microsecond timestamps."""
 
@@ -198,9 +203,14 @@ class CardRecognizer(FailClosed, CreditCardRecognizer):  # type: ignore[misc]  #
 
         Sixteen digits from 14… to 19… are times in microseconds, a tenth of which pass Luhn.
         """
-        digits = [character for character in pattern_text if character.isdigit()]
-        if int(digits[0]) == 1 and len(digits) != 15:  # noqa: PLR2004 - see the docstring
+        number = pattern_text.replace("-", "").replace(" ", "")
+        if int(number[0]) == 1 and len(number) != 15:  # noqa: PLR2004 - see the docstring
             return False
+        if number.isascii():  # 0.6 us rather than 12
+            digits = number.encode()
+            return (
+                sum(digits[::-2].translate(_VALUE) + digits[-2::-2].translate(_DOUBLED)) % 10 == 0
+            )
         return bool(super().validate_result(pattern_text))
 
 

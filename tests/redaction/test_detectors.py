@@ -4,14 +4,16 @@
 from __future__ import annotations
 
 import json
+import random
 
 import pytest
 from presidio_analyzer import EntityRecognizer, Pattern
+from presidio_analyzer.predefined_recognizers import CreditCardRecognizer
 
 from collector.model.errors import ConfigError
 from config.settings import RedactionSettings
 from processors.redaction import Redactor
-from processors.redaction.recognizers import FailClosedRecognizer, Rule
+from processors.redaction.recognizers import CardRecognizer, FailClosedRecognizer, Rule
 
 FOUND = [
     ("write to john.doe@example.com.", "write to <EMAIL_ADDRESS>."),
@@ -274,3 +276,21 @@ def test_entities_of_presidio_can_be_chosen() -> None:
     redactor = Redactor(RedactionSettings(entities=("IP_ADDRESS",)))
     assert redactor.redact_text("from 192.168.7.9").text == "from <IP_ADDRESS>"
     assert redactor.redact_text("j@x.com").text == "j@x.com"
+
+
+def test_luhn_is_that_of_presidio() -> None:
+    """Scenario: random numbers of each length, with separators and in other scripts' digits.
+
+    Guarantee: the same are cards as by Presidio's own check.
+    """
+    rng = random.Random(1)
+    ours, theirs = CardRecognizer(), CreditCardRecognizer()
+    numbers = ["".join(rng.choices("0123456789", k=rng.randint(12, 19))) for _ in range(3000)]
+    numbers = [number for number in numbers if number[0] != "1"]
+    numbers += [f"{number[:4]}-{number[4:8]} {number[8:]}" for number in numbers[::3]]
+    numbers += [
+        number.translate(str.maketrans("0123456789", "٠١٢٣٤٥٦٧٨٩")) for number in numbers[::9]
+    ]
+    told = [ours.validate_result(number) for number in numbers]
+    assert told == [theirs.validate_result(number) for number in numbers]
+    assert 200 < sum(told) < 600

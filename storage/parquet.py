@@ -179,7 +179,9 @@ class ParquetWriter:
         self._layout = layout
         self._schema = layout.arrow(table, schema)
         leaves = _leaves(table, layout)
-        kinds = {leaf: _compression(leaf) for leaf in leaves}
+        # not a promoted column that is called like one of another table
+        differences = _DIFFERENCES.intersection(TABLES[table].names)
+        kinds = {leaf: "none" if leaf in differences else _compression(leaf) for leaf in leaves}
         self._sink = pa.OSFile(str(path), "wb")
         try:
             self._writer = pq.ParquetWriter(
@@ -189,9 +191,7 @@ class ParquetWriter:
                 compression_level={leaf: 1 for leaf, kind in kinds.items() if kind == "zstd"},
                 store_schema=False,
                 use_dictionary=[leaf for leaf in leaves if leaf not in _NO_DICTIONARY],
-                column_encoding={
-                    leaf: "DELTA_BINARY_PACKED" for leaf in leaves if leaf in _DIFFERENCES
-                },
+                column_encoding=dict.fromkeys(differences, "DELTA_BINARY_PACKED"),
                 write_statistics=[
                     leaf for leaf in leaves if "." not in leaf and leaf not in _NO_STATISTICS
                 ],
@@ -235,8 +235,6 @@ class ParquetWriter:
 
 
 def _compression(leaf: str) -> str:
-    if leaf in _DIFFERENCES:
-        return "none"
     return "zstd" if "." in leaf or leaf in _DENSE else "snappy"
 
 

@@ -146,11 +146,13 @@ def test_every_face_of_sql_shows_them(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("is_session", [False, True])
 def test_any_name_that_is_accepted_works(tmp_path: Path, is_session: bool) -> None:
-    """Scenario: columns called what the views' SQL might call something of its own.
+    """Scenario: columns called what the views' SQL might call something of its own, or what a
+    column of another table is called that is stored in a way of its own.
 
     Guarantees: each holds its attribute, in every view and look-up, whatever reads it.
-    """
+    """  # noqa: D205 - the scenario needs two lines
     names = ("id", "l", "stored", "events", "times", "names", "maps", "value", "x", "select")
+    names += ("time", "time_unix_nano", "observed_time", "record_idx", "body", "event_idx")
     settings = promoting(*((name, name) for name in names))
     write(tmp_path, settings, batch_with([[(name, f"of {name}") for name in names]]))
     selected = ", ".join(f'"{name}"' for name in names)

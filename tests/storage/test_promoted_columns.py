@@ -17,7 +17,7 @@ from storage.backup import backup
 from storage.environment import Environment
 from storage.erasure import Condition, affected, find
 from storage.lake_file_check import check_file
-from storage.lake_tables import HOUR_US, SPANS
+from storage.lake_tables import HOUR_US, SPANS, SPANS_SCHEMA
 from storage.layout import Layout, PromotedColumn
 from storage.manifest import MANIFEST, MANIFEST_COPY
 from storage.manifest_text import parse, render
@@ -142,6 +142,27 @@ def test_every_face_of_sql_shows_them(tmp_path: Path) -> None:
         write(data, settings, batch_with([[("tenant.id", "b")]] * 2, seed=2))
         plain.execute(next(part for part in setup.split(";\n") if "SET VARIABLE" in part))
         assert plain.sql("SELECT count(*) FROM spans WHERE \"order\" = 'b'").fetchall() == [(9,)]
+
+
+@pytest.mark.parametrize("is_session", [False, True])
+def test_columns_stand_in_one_order(tmp_path: Path, is_session: bool) -> None:
+    """Scenario: two lakes promote the same columns in different order; a third one promotes none.
+
+    Guarantee: the same columns in the same order, whether or not the third is among them, in views
+    and look-ups; each with its own values.
+    """
+    spans = [[("tenant.id", "a"), ("zone", "z")]]
+    zone = ("zone", "zone")
+    runs = {"1": promoting(TENANT, zone), "2": promoting(zone, TENANT), "3": lake_settings()}
+    for seed, (name, settings) in enumerate(runs.items()):
+        write(tmp_path / name, settings, batch_with(spans, seed=seed))
+    for lakes in (("1", "2"), ("3", "1", "2")):
+        with connect([tmp_path / name for name in lakes], is_session=is_session) as connection:
+            for (trace,) in connection.sql("SELECT trace_id FROM spans").fetchall():
+                for source in ("spans", f"trace('{trace}')"):
+                    rows = connection.sql(f"FROM {source}")
+                    assert rows.columns == [*SPANS_SCHEMA.names, "zone", "tenant"]
+                    assert set(rows.select("zone, tenant").fetchall()) == {("z", "a")}
 
 
 @pytest.mark.parametrize("is_session", [False, True])

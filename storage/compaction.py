@@ -64,9 +64,10 @@ def plan_merges(
 ) -> list[Merge]:
     """Choose what to merge now: at most one merge for each table, hour and size class.
 
-    In a ``quiet`` partition (no flush for a while) all small files become one, otherwise only
-    ``min_files`` of one size class or more.
+    In a ``quiet`` partition (no flush for a while) any two small files that fit are merged,
+    otherwise only ``min_files`` of one size class, or fewer that fill a file.
     """
+    min_files = min(settings.min_files, _MOST_INPUTS)
     small = sorted(
         (entry for entry in files if entry.bytes < settings.target_bytes),
         key=lambda entry: (entry.table, entry.partition, _size_class(entry, settings)),
@@ -79,7 +80,7 @@ def plan_merges(
             classes, least = [entries], 2
         else:
             by_class = groupby(entries, key=lambda entry: _size_class(entry, settings))
-            classes, least = [list(members) for _, members in by_class], settings.min_files
+            classes, least = [list(members) for _, members in by_class], min_files
         for members in classes:
             inputs = _fitting(members, least, settings.target_bytes)
             if inputs:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import glob
 import os
 import re
+from collections import deque
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, Self
@@ -33,6 +34,9 @@ FUNCTION: Final = "files_with_trace"
 
 _FILE: Final = re.compile(r"(.+)(/date=[\d-]+/hour=\d\d/[\da-f-]+\.parquet)")
 _NEW_FILES_A_SWEEP: Final = 1000
+# DuckDB asks all that a query does when it makes it ready, and again when it runs it: for spans of
+# two layouts, events and log records four questions
+_LAST_ANSWERS: Final = 4
 # Parquet's split-block Bloom filter: 256-bit blocks of eight words, a bit in each word
 _BLOCK_BYTES: Final = 32
 _SALT: Final = np.array(
@@ -64,7 +68,7 @@ class TraceFiles:
             f"{glob.escape(lake)}/{table}": f"{lake}/{table}" for lake in lakes for table in TABLES
         }
         self._known: dict[str, _Filters | None] = {}
-        self._last: tuple[list[str], str, list[str]] = ([], "", [])
+        self._last: deque[tuple[list[str], str, list[str]]] = deque(maxlen=_LAST_ANSWERS)
         self._new_files = 0
 
     def register(self, connection: duckdb.DuckDBPyConnection) -> None:
@@ -89,12 +93,13 @@ class TraceFiles:
             return files
         if not files or not trace_id:
             return files
-        # DuckDB asks when it makes a query ready, and again when it runs it
-        if self._last[:2] != (files, trace_id):
-            asked = _Asked.of(hashed)
-            found = [path for path in files if self._may_hold(path, asked)] or files[:1]
-            self._last = (files, trace_id, found)
-        return self._last[2]
+        for last_files, last_id, found in tuple(self._last):
+            if last_id == trace_id and last_files == files:
+                return found
+        asked = _Asked.of(hashed)
+        found = [path for path in files if self._may_hold(path, asked)] or files[:1]
+        self._last.append((files, trace_id, found))
+        return found
 
     def _may_hold(self, path: str, asked: _Asked) -> bool:
         found = _FILE.fullmatch(path)

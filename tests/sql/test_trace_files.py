@@ -201,11 +201,33 @@ def test_a_query_asks_the_filters_once(data: Path, monkeypatch: pytest.MonkeyPat
     monkeypatch.setattr(
         TraceFiles, "_may_hold", lambda _self, path, _asked: bool(read.append(path))
     )
-    for asked_files, trace in ((files, "00"), (files, "01"), (files[1:], "01"), (files, "00")):
+    for asked_files, trace in ((files, "00"), (files, "01"), (files[1:], "01"), (files[1:], "00")):
         before = len(read)
         answers = [known.narrowed([*asked_files], trace * 16) for _ in range(2)]
         assert answers == [asked_files[:1]] * 2
         assert read[before:] == asked_files
+
+
+def test_a_join_of_look_ups_asks_the_filters_once(
+    data: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Scenario: a trace's spans of two layouts and its events in one query.
+
+    Guarantee: no file's filters are read twice.
+    """
+    write(data, promoting(TENANT), make_batch(300, 12))
+    read: list[str] = []
+    may_hold = TraceFiles._may_hold
+    monkeypatch.setattr(
+        TraceFiles,
+        "_may_hold",
+        lambda self, path, one: (read.append(path), may_hold(self, path, one))[1],
+    )
+    trace = next(iter(holders(data)))
+    with connect(data, is_session=True) as connection:
+        asked(connection, f"FROM trace('{trace}') JOIN trace_events('{trace}') USING (span_id)")
+    with_rows = [path for path in read if "/date=" in path]
+    assert len(with_rows) == len(set(with_rows)) > len(stored(data))
 
 
 def test_files_that_are_gone_are_forgotten(data: Path, monkeypatch: pytest.MonkeyPatch) -> None:

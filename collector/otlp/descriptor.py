@@ -18,6 +18,8 @@ from opentelemetry.proto.collector.logs.v1 import logs_service_pb2
 from opentelemetry.proto.collector.trace.v1 import trace_service_pb2
 from opentelemetry.proto.common.v1 import common_pb2
 
+from collector.otlp.hex_ids import ID_FIELDS
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
 
@@ -74,7 +76,7 @@ def request_class(message: Message) -> Any:
 
 @cache
 def class_with_json_names(message: Message) -> Any:
-    """Return a class of a request whose fields are called as in JSON, the same on the wire."""
+    """Return a class of a request whose fields are called as in JSON, and whose ids are text."""
     pool = _pool(_FILES[message], _json_names)
     return message_factory.GetMessageClass(pool.FindMessageTypeByName(message))
 
@@ -136,6 +138,8 @@ def _nested_to_bytes(message: descriptor_pb2.DescriptorProto) -> None:
 
 def _json_names(message: descriptor_pb2.DescriptorProto) -> None:
     for field in message.field:
+        if field.name in ID_FIELDS:
+            field.type = _STRING
         first, *others = field.name.split("_")
         field.name = first + "".join(map(str.capitalize, others))
 

@@ -2,9 +2,8 @@
 
 Not protobuf's own JSON: ids are hexadecimal, enums numbers, keys lowerCamelCase only, and unknown
 ones are ignored (https://opentelemetry.io/docs/specs/otlp/#json-protobuf-encoding). msgspec makes
-dicts of the text, and a class whose fields are named as in JSON makes a message of them: both in C
-but for ids, 0.3 us each. Those are no type of their own: msgspec would first make whatever stands
-there, lists of millions that no limit counts.
+dicts of the text, and a class whose fields are named as in JSON makes a message of them: both in C.
+Ids stay text in it, until they are a column (``hex_ids``).
 """
 
 from __future__ import annotations
@@ -26,10 +25,13 @@ if TYPE_CHECKING:
 _MOST_OBJECTS: Final = 2**19
 # Up to an object's brace outside strings, or to the end: each text is gone through once.
 _OBJECT: Final = re.compile(rb'(?:[^"{]++|"(?:[^"\\]++|\\.)*+(?:"|\\?\Z))*+(?:(\{)|\Z)', re.DOTALL)
-_IDS: Final = ("traceId", "spanId", "parentSpanId")
-# A root has no parent; a span whose parent is no id is rejected, as one of a wrong length is.
-_NO_PARENT_ID: Final = b"\0"
 _BYTE_ORDER_MARK: Final = b"\xef\xbb\xbf"
+
+
+class FromJson(bytes):
+    """A serialized request in which ids are hexadecimal text."""
+
+    __slots__ = ()
 
 
 # The messages of opentelemetry-proto v1 as JSON has them; null is as good as absent.
@@ -147,8 +149,8 @@ _DECODERS: Final[dict[Message, msgspec.json.Decoder[Any]]] = {
 }
 
 
-def protobuf_of(text: bytes, message: Message) -> bytes:
-    """Return a request in JSON as serialized protobuf.
+def protobuf_of(text: bytes, message: Message) -> FromJson:
+    """Return a request in JSON as serialized protobuf, ids still in hexadecimal.
 
     Text that is not UTF-8, and halves of surrogate pairs, become U+FFFD; see ``mended_json``.
 
@@ -173,8 +175,7 @@ def protobuf_of(text: bytes, message: Message) -> bytes:
         raise _no_request(message, str(error)) from error
     except (ValueError, TypeError) as error:  # protobuf's words hold the value
         raise _no_request(message, "a number is out of range or an enum's name unknown") from error
-    serialized: bytes = request.SerializeToString()
-    return serialized
+    return FromJson(request.SerializeToString())
 
 
 def _has_more_objects(text: bytes) -> bool:
@@ -184,35 +185,7 @@ def _has_more_objects(text: bytes) -> bool:
 
 
 def _request(text: bytes | str, message: Message) -> Any:
-    return class_with_json_names(message)(**_with_ids(_DECODERS[message].decode(text)))
-
-
-def _with_ids(request: Any) -> Any:
-    """Set the bytes of all ids; spans, records and links are gone through for want of a type."""
-    for resource in request.get("resourceSpans") or request.get("resourceLogs") or ():
-        for scope in resource.get("scopeSpans") or resource.get("scopeLogs") or ():
-            for item in scope.get("spans") or scope.get("logRecords") or ():
-                _set_ids(item)
-                for link in item.get("links") or ():
-                    _set_ids(link)
-    return request
-
-
-def _set_ids(owner: dict[str, Any]) -> None:
-    for key in _IDS:
-        text = owner.get(key)
-        if text is not None:
-            found = _from_hex(text)
-            owner[key] = _NO_PARENT_ID if text and not found and key == "parentSpanId" else found
-
-
-def _from_hex(text: str) -> bytes:
-    """Return an id; what is none becomes empty, and its span is rejected like others without."""
-    try:
-        found = bytes.fromhex(text)
-    except ValueError:
-        return b""
-    return found if 2 * len(found) == len(text) else b""  # fromhex() skips white space
+    return class_with_json_names(message)(**_DECODERS[message].decode(text))
 
 
 def _no_request(message: Message, reason: str) -> InvalidPayload:

@@ -6,7 +6,7 @@ An item (a span, a log record) stands in a scope, which stands in a resource of 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Final, Generic
 
 import numpy as np
@@ -18,7 +18,8 @@ from collector.model.batch import BatchT
 from collector.model.contracts import Decoded
 from collector.model.errors import InvalidPayload, PayloadTooLarge, PermanentError
 from collector.otlp.descriptor import handlers
-from collector.otlp.from_json import protobuf_of
+from collector.otlp.from_json import FromJson, protobuf_of
+from collector.otlp.hex_ids import with_binary_ids
 from collector.otlp.limits import check_limits
 from collector.otlp.salvage import Salvage, has_broken_value, replace_invalid_utf8
 from collector.otlp.values import AttributeMaps, attribute_maps
@@ -133,6 +134,9 @@ class RequestDecoder(ABC, Generic[BatchT]):
             return Decoded(self._empty(), errors, received, rejected, salvaged)
         flat = Flat.of(nested, self.scopes_field, self.items_field)
         requests = np.asarray(good)[flat.request_of]
+        in_hex = np.array([isinstance(payload, FromJson) for payload in payloads])
+        if in_hex.any():
+            flat = replace(flat, items=with_binary_ids(flat.items, in_hex[requests]))
         valid = self._valid_ids(flat.items)
         received += np.bincount(requests, minlength=len(payloads))
         if not valid.all():

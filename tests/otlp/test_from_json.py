@@ -16,6 +16,7 @@ from opentelemetry.proto.trace.v1.trace_pb2 import Span
 from collector.model.errors import ClearspanError, InvalidPayload, PayloadTooLarge
 from collector.otlp import from_json
 from collector.otlp.decode import Decoder
+from collector.otlp.decode_logs import LogDecoder
 from collector.otlp.descriptor import LOGS, TRACES
 from collector.otlp.from_json import protobuf_of
 from collector.otlp.values import UNREADABLE
@@ -24,7 +25,10 @@ from config.settings import OtlpLimits
 if TYPE_CHECKING:
     from google.protobuf.message import Message
 
+    from collector.otlp.requests import RequestDecoder
+
 TRACE_ID = "5b8efff798038103d269b633813fc60c"
+GOOD_ID = bytes.fromhex(TRACE_ID)
 CANARY = "sk-proj-4f9d1c7be2a84d53"
 _IDS = {"traceId", "spanId", "parentSpanId"}
 _NOT_READ = {"entity_refs", "key_strindex", "string_value_strindex"}
@@ -70,7 +74,7 @@ def filled(message: Message, depth: int = 0) -> Message:
                 continue
             value: Any = number + 1
             if field.type == field.TYPE_BYTES:
-                value = bytes(range(16))
+                value = bytes(range(16 if field.name == "trace_id" else 8))
             elif field.type == field.TYPE_STRING:
                 value = f"caf\u00e9 {field.name}"
             setattr(message, field.name, value)
@@ -87,14 +91,22 @@ def with_hex(value: Any) -> Any:
     return [with_hex(item) for item in value] if isinstance(value, list) else value
 
 
-@pytest.mark.parametrize("kind", [ExportTraceServiceRequest, ExportLogsServiceRequest])
-def test_every_field_is_read(kind: type[Message]) -> None:
-    """Scenario: a request with every field of the protocol set. Guarantee: the same message."""
+@pytest.mark.parametrize(
+    ("kind", "decoder"),
+    [
+        (ExportTraceServiceRequest, Decoder(OtlpLimits(), lambda: 0)),
+        (ExportLogsServiceRequest, LogDecoder(OtlpLimits(), lambda: 0)),
+    ],
+)
+def test_every_field_is_read(kind: type[Message], decoder: RequestDecoder[Any]) -> None:
+    """Scenario: a request with every field of the protocol set. Guarantee: the same rows."""
     request = filled(kind())
     plain = json_format.MessageToDict(request, use_integers_for_enums=True)
     text = json.dumps(with_hex(plain)).encode()
     assert len(text) > 2000
-    assert kind.FromString(protobuf_of(text, request.DESCRIPTOR.full_name)) == request
+    both = [decoder.decode([one]) for one in (request.SerializeToString(), decoder.from_json(text))]
+    assert [(one.errors, *one.received, *one.rejected) for one in both] == [({}, 8, 0)] * 2
+    assert both[0].batch.table.equals(both[1].batch.table)
 
 
 @pytest.mark.parametrize(
@@ -187,8 +199,8 @@ def test_a_value_too_deep_for_protobuf_costs_only_itself() -> None:
 @pytest.mark.parametrize(
     ("text", "expected"),
     [
-        (TRACE_ID, bytes.fromhex(TRACE_ID)),
-        (TRACE_ID.upper(), bytes.fromhex(TRACE_ID)),
+        (TRACE_ID, GOOD_ID),
+        (TRACE_ID.upper(), GOOD_ID),
         ("", b""),
         (None, b""),
         ("xyz", b""),
@@ -198,9 +210,36 @@ def test_a_value_too_deep_for_protobuf_costs_only_itself() -> None:
     ],
 )
 def test_ids(text: str | None, expected: bytes) -> None:
-    """Scenario: ids in either case, and none. Guarantee: bytes; what is no id is empty."""
-    span = span_of({"traceId": text, "links": [{"traceId": text, "spanId": text}]})
-    assert (span.trace_id, span.links[0].trace_id) == (expected, expected)
+    """Scenario: ids in either case, and none, of a span and of a link.
+
+    Guarantee: bytes; what is no id is empty and has its span rejected.
+    """
+    link = {"traceId": text, "spanId": text}
+    good = {"traceId": TRACE_ID, "spanId": TRACE_ID[:16], "links": [{}, link]}
+    decoder = Decoder(OtlpLimits(), lambda: 0)
+    body = json.dumps({"resourceSpans": [{"scopeSpans": [{"spans": [good]}]}]}).encode()
+    [row] = decoder.decode([decoder.from_json(body)]).batch.table.to_pylist()
+    assert (row["trace_id"], row["span_id"]) == (GOOD_ID, GOOD_ID[:8])
+    assert [one["trace_id"] for one in row["links"]] == [b"", expected]
+    for wrong in ({"traceId": text}, {"spanId": text}):
+        decoded = decoder.decode(
+            [decoder.from_json(json.dumps(of_span({**good, **wrong})).encode())]
+        )
+        is_taken = "traceId" in wrong and expected == GOOD_ID
+        assert decoded.rejected.tolist() == [0 if is_taken else 1]
+
+
+def test_ids_in_protobuf_are_no_text() -> None:
+    """Scenario: JSON and protobuf decoded together, in which ids are hexadecimal text by mistake.
+
+    Guarantee: the spans of the latter are rejected, as ever.
+    """
+    decoder = Decoder(OtlpLimits(), lambda: 0)
+    text = json.dumps(of_span({"traceId": TRACE_ID, "spanId": TRACE_ID[:16]})).encode()
+    wrong = bytes(decoder.from_json(text))
+    decoded = decoder.decode([wrong, decoder.from_json(text), wrong])
+    assert decoded.rejected.tolist() == [1, 0, 1]
+    assert decoded.batch.table.column("trace_id").to_pylist() == [GOOD_ID]
 
 
 def test_what_is_no_id_is_not_made() -> None:
@@ -344,11 +383,10 @@ def test_logs() -> None:
     record = {
         "body": {"kvlistValue": {"values": [{"key": "a", "value": {"intValue": "1"}}]}},
         "severityNumber": 9,
-        "traceId": TRACE_ID,
         "eventName": "e",
     }
     text = json.dumps({"resourceLogs": [{"scopeLogs": [{"logRecords": [record]}]}]}).encode()
     request = ExportLogsServiceRequest.FromString(protobuf_of(text, LOGS))
     [found] = request.resource_logs[0].scope_logs[0].log_records
     assert found.body.kvlist_value.values[0].value.int_value == 1
-    assert (found.severity_number, found.trace_id.hex(), found.event_name) == (9, TRACE_ID, "e")
+    assert (found.severity_number, found.event_name) == (9, "e")

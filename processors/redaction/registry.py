@@ -22,12 +22,12 @@ from presidio_analyzer import (
 from collector.model.errors import ConfigError
 from config.tree import nearest
 from processors.redaction.checks import CHECKS
+from processors.redaction.phone_numbers import PhoneNumberRecognizer
 from processors.redaction.recognizers import (
     BitcoinRecognizer,
     CardRecognizer,
     ExactIbanRecognizer,
     FailClosedRecognizer,
-    FastPhoneRecognizer,
     LaxEmailRecognizer,
     SsnRecognizer,
 )
@@ -44,7 +44,7 @@ OWN: Final[dict[str, Callable[[], EntityRecognizer]]] = {
     "CREDIT_CARD": CardRecognizer,
     "IBAN_CODE": ExactIbanRecognizer,
     "US_SSN": SsnRecognizer,
-    "PHONE_NUMBER": FastPhoneRecognizer,
+    "PHONE_NUMBER": PhoneNumberRecognizer,
     "CRYPTO": BitcoinRecognizer,
     "SECRET": SecretRecognizer,
 }

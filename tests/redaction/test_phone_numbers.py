@@ -8,10 +8,10 @@ import phonenumbers
 import pytest
 import regex
 
-from processors.redaction import recognizers
-from processors.redaction.recognizers import FastPhoneRecognizer
+from processors.redaction import phone_numbers
+from processors.redaction.phone_numbers import PhoneNumberRecognizer
 
-PHONES = FastPhoneRecognizer()
+PHONES = PhoneNumberRecognizer()
 SHAPES = [regex.compile(pattern.regex) for pattern in PHONES.patterns]
 ANY_SHAPE = regex.compile(r"\d{1,5}(?:[ ().\-/]{0,2}\d{1,6}){1,4}")
 PREFIXES = ("0", "00", "1", "011", "14", "49", "44", "55", "0055", "031", "090", "972", "0011")
@@ -63,7 +63,7 @@ def test_nothing_is_turned_away_that_libphonenumber_takes(seed: int) -> None:
 def test_libphonenumber_is_asked_about_few(monkeypatch: pytest.MonkeyPatch) -> None:
     """Scenario: a table of four-digit numbers. Guarantee: one region in ten is asked."""
     asked: list[str] = []
-    monkeypatch.setattr(recognizers, "_is_phone", lambda text, _region: bool(asked.append(text)))
+    monkeypatch.setattr(phone_numbers, "_is_phone", lambda text, _region: bool(asked.append(text)))
     rng = random.Random(1)
     table = " ".join(f"{rng.randrange(10_000):04}" for _ in range(5000))
     found = [match[0] for shape in SHAPES for match in shape.finditer(table)]

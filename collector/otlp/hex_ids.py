@@ -14,9 +14,8 @@ if TYPE_CHECKING:
 ID_FIELDS: Final = frozenset({"trace_id", "span_id", "parent_span_id"})
 _LINKS: Final = "links"
 _NO_DIGIT: Final = 0xFF
-# What a text that is no id becomes: nothing, and its span is rejected. A root has no parent, so
-# there it is a byte: of a wrong length, and the span rejected as well.
-_NO_ID: Final = {"parent_span_id": b"\0"}
+# What a text that is no id becomes: too short for one, so that its span or record is rejected.
+_NO_ID: Final = b"\0"
 
 
 def _digits() -> NDArray[np.uint8]:
@@ -29,17 +28,22 @@ def _digits() -> NDArray[np.uint8]:
 _DIGITS: Final = _digits()
 
 
-def with_binary_ids(items: pa.StructArray, in_hex: NDArray[np.bool_]) -> pa.StructArray:
-    """Return spans, log records or links with bytes for ids where ``in_hex`` is true."""
+def with_binary_ids(
+    items: pa.StructArray, in_hex: NDArray[np.bool_], no_id: bytes = _NO_ID
+) -> pa.StructArray:
+    """Return spans or log records with bytes for ids where ``in_hex`` is true.
+
+    What is none in a link is empty then.
+    """
     columns = []
     for field in items.type:  # columns
         column = items.field(field.name)
         if field.name in ID_FIELDS:
-            made = _bytes_of_hex(column, _NO_ID.get(field.name, b""))
+            made = _bytes_of_hex(column, no_id)
             column = pc.if_else(pa.array(in_hex), made, column)
         elif field.name == _LINKS:
             of_links = np.repeat(in_hex, np.diff(column.offsets.to_numpy()))
-            links = with_binary_ids(column.values, of_links)
+            links = with_binary_ids(column.values, of_links, b"")
             column = pa.ListArray.from_arrays(column.offsets, links, type=column.type)
         columns.append(column)
     return pa.StructArray.from_arrays(columns, fields=list(items.type))

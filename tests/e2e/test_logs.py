@@ -156,18 +156,23 @@ def test_bad_requests_hurt_only_themselves(sidecar: Callable[..., Sidecar]) -> N
         (packed, {"content_encoding": "gzip"}, 200),
     ):
         assert post(running.http_endpoint, payload, LOGS, **headers).code == code
-    as_json = httpx.post(f"http://{running.http_endpoint}/v1/logs", json={})
-    assert as_json.status_code == 415
+    record = {"body": {"stringValue": "a line"}}
+    records = {"scopeLogs": [{"logRecords": [record, {**record, "traceId": "none"}]}]}
+    url = f"http://{running.http_endpoint}/v1/logs"
+    as_json = httpx.post(url, json={"resourceLogs": [records]})
+    assert as_json.json()["partialSuccess"]["rejectedLogRecords"] == "1"
+    assert httpx.post(url, json={"resourceLogs": [5]}).json()["code"] == 3
+    assert httpx.post(url, data={"a": "b"}).status_code == 415
     reply = post(running.http_endpoint, _request({"trace_id": b"x"}, {}), LOGS)
     assert (reply.code, reply.rejected) == (200, 1)
     broken = good.replace(b"a line", b"\xff line")
     assert post(running.http_endpoint, broken, LOGS).code == 200
-    rows = running.query_until("SELECT body, trace_id, span_id FROM logs", rows=9)
+    rows = running.query_until("SELECT body, trace_id, span_id FROM logs", rows=10)
     bodies = [row["body"] for row in rows]
-    assert len(bodies) == 9
+    assert len(bodies) == 10
     assert sorted(set(bodies)) == ["a line", "\N{REPLACEMENT CHARACTER} line"]
     assert {(row["trace_id"], row["span_id"]) for row in rows} == {(None, None)}
-    assert running.metric("clearspan_log_records_refused_total", reason="invalid_id") == 3
+    assert running.metric("clearspan_log_records_refused_total", reason="invalid_id") == 4
 
 
 def _request(*records: dict[str, Any]) -> bytes:

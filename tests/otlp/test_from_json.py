@@ -378,6 +378,20 @@ def test_counting_objects_takes_no_memory() -> None:
     assert peak < len(body)
 
 
+def of_records(*records: Any) -> bytes:
+    """Return a request of log records."""
+    return json.dumps({"resourceLogs": [{"scopeLogs": [{"logRecords": records}]}]}).encode()
+
+
+def test_records_with_what_is_no_id_are_rejected() -> None:
+    """Scenario: log records with an id, none, and what is none. Guarantee: as in protobuf."""
+    ids = (TRACE_ID, "", None, "xyz", TRACE_ID[:16])
+    decoder = LogDecoder(OtlpLimits(), lambda: 0)
+    decoded = decoder.decode([decoder.from_json(of_records(*({"traceId": one} for one in ids)))])
+    assert (decoded.received.tolist(), decoded.rejected.tolist()) == ([5], [2])
+    assert decoded.batch.table.column("trace_id").to_pylist() == [GOOD_ID, None, None]
+
+
 def test_logs() -> None:
     """Scenario: a log record with a map as body. Guarantee: the record."""
     record = {
@@ -385,7 +399,7 @@ def test_logs() -> None:
         "severityNumber": 9,
         "eventName": "e",
     }
-    text = json.dumps({"resourceLogs": [{"scopeLogs": [{"logRecords": [record]}]}]}).encode()
+    text = of_records(record)
     request = ExportLogsServiceRequest.FromString(protobuf_of(text, LOGS))
     [found] = request.resource_logs[0].scope_logs[0].log_records
     assert found.body.kvlist_value.values[0].value.int_value == 1

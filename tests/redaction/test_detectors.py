@@ -5,15 +5,21 @@ from __future__ import annotations
 
 import json
 import random
+import re
 
 import pytest
 from presidio_analyzer import EntityRecognizer, Pattern
-from presidio_analyzer.predefined_recognizers import CreditCardRecognizer
+from presidio_analyzer.predefined_recognizers import CreditCardRecognizer, CryptoRecognizer
 
 from collector.model.errors import ConfigError
 from config.settings import RedactionSettings
 from processors.redaction import Redactor
-from processors.redaction.recognizers import CardRecognizer, FailClosedRecognizer, Rule
+from processors.redaction.recognizers import (
+    BitcoinRecognizer,
+    CardRecognizer,
+    FailClosedRecognizer,
+    Rule,
+)
 
 FOUND = [
     ("write to john.doe@example.com.", "write to <EMAIL_ADDRESS>."),
@@ -276,6 +282,21 @@ def test_entities_of_presidio_can_be_chosen() -> None:
     redactor = Redactor(RedactionSettings(entities=("IP_ADDRESS",)))
     assert redactor.redact_text("from 192.168.7.9").text == "from <IP_ADDRESS>"
     assert redactor.redact_text("j@x.com").text == "j@x.com"
+
+
+@pytest.mark.parametrize("head", ["1", "3", "bc1", "x1", "2", "bc2", "11"])
+def test_bitcoin_addresses_are_looked_for_as_by_presidio(head: str) -> None:
+    """Scenario: runs of every length around the shortest and longest, with other text behind.
+
+    Guarantee: our pattern, put otherwise for Hyperscan, matches what Presidio's does.
+    """
+    [ours], [theirs] = BitcoinRecognizer.PATTERNS, CryptoRecognizer.PATTERNS
+    assert ours.regex != theirs.regex
+    for length in range(20, 130):
+        for text in (head + "Zb3" * length, head + "7" * length, f"{head}{'k' * length}0l {head}"):
+            cut = text[:length]
+            found = [one.span() for one in re.finditer(theirs.regex, cut)]
+            assert [one.span() for one in re.finditer(ours.regex, cut)] == found
 
 
 def test_luhn_is_that_of_presidio() -> None:

@@ -21,7 +21,7 @@ from collector.otlp.mended_json import mended
 if TYPE_CHECKING:
     from collector.otlp.descriptor import Message
 
-# Bounds what a small body can ask for: an empty object has two bytes and takes up to 460 on the way.
+# Bounds what a small body can ask for: an empty object of two bytes takes up to 460 on the way.
 _MOST_OBJECTS: Final = 2**19
 # Up to an object's brace outside strings, or to the end: each text is gone through once.
 _OBJECT: Final = re.compile(rb'(?:[^"{]++|"(?:[^"\\]++|\\.)*+(?:"|\\?\Z))*+(?:(\{)|\Z)', re.DOTALL)

@@ -34,6 +34,12 @@ class FromJson(bytes):
     __slots__ = ()
 
 
+class SalvagedFromJson(FromJson):
+    """One in which characters that cannot be were replaced."""
+
+    __slots__ = ()
+
+
 # The messages of opentelemetry-proto v1 as JSON has them; null is as good as absent.
 class _AnyValue(TypedDict, total=False):
     stringValue: str | None
@@ -161,6 +167,7 @@ def protobuf_of(text: bytes, message: Message) -> FromJson:
     text = text.removeprefix(_BYTE_ORDER_MARK)
     if text.count(b"{") > _MOST_OBJECTS and _has_more_objects(text):
         raise PayloadTooLarge(f"more than {_MOST_OBJECTS} JSON objects in one request")
+    kind = FromJson
     try:
         try:
             request = _request(text, message)
@@ -168,14 +175,15 @@ def protobuf_of(text: bytes, message: Message) -> FromJson:
             better = mended(text)
             if better is None:
                 raise
-            request = _request(better, message)
+            request = _request(better.text, message)
+            kind = SalvagedFromJson if better.has_replaced else FromJson
     except RecursionError as error:
         raise _no_request(message, "nested too deeply") from error
     except msgspec.MsgspecError as error:
         raise _no_request(message, str(error)) from error
     except (ValueError, TypeError) as error:  # protobuf's words hold the value
         raise _no_request(message, "a number is out of range or an enum's name unknown") from error
-    return FromJson(request.SerializeToString())
+    return kind(request.SerializeToString())
 
 
 def _has_more_objects(text: bytes) -> bool:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 from base64 import b64encode
 from codecs import iterdecode
-from typing import Final
+from typing import Final, NamedTuple
 
 # Halves of surrogate pairs, which JSON can say and UTF-8 cannot, where every backslash begins an
 # escape. The same beginning for both lets a search skip what has none.
@@ -33,9 +33,19 @@ _BYTES: Final = re.compile(
     r'"bytesValue":(?:\{"type":"Buffer","data":\[[\d,]*+\]\}|\{(?:"\d++":\d++,?)*+\}|\[[\d,]*+\])'
 )
 _BYTE: Final = re.compile(r'(?<![\d"])\d++(?!")')
+# Protobuf's JSON takes both alphabets, padded or not; msgspec only the standard one, padded.
+_BASE64: Final = re.compile(r'"bytesValue"(\s*+:\s*+)"((?:[\w+/-]++|\\/)++)={0,2}+"', re.ASCII)
+_STANDARD_DIGITS: Final = str.maketrans("-_", "+/")
 
 
-def mended(text: bytes) -> str | None:
+class Mended(NamedTuple):
+    """The better text, and whether U+FFFD stands in it for characters that cannot be."""
+
+    text: str
+    has_replaced: bool
+
+
+def mended(text: bytes) -> Mended | None:
     """Return the text with known mistakes mended; None when it has none of them.
 
     Raises:
@@ -43,10 +53,13 @@ def mended(text: bytes) -> str | None:
     """
     steps = (text[at : at + _STEP_BYTES] for at in range(0, len(text), _STEP_BYTES))
     whole = "".join(iterdecode(steps, "utf-8", "replace"))
+    wrong = whole.count(_REPLACEMENT) - text.count(_REPLACEMENT.encode())
     found, halves = _HALF.subn(_REPLACEMENT, whole.replace(r"\\", r"\u005c"))
     found, numbers = _WIDE_NUMBER.subn(_in_a_kind_that_holds_it, found)
     found, texts = _BYTES.subn(_in_base64, found)
-    return found if halves or numbers or texts or _REPLACEMENT in whole else None
+    found, base64s = _BASE64.subn(_in_standard_base64, found)
+    is_better = wrong or halves or numbers or texts or base64s
+    return Mended(found, has_replaced=wrong + halves > 0) if is_better else None
 
 
 def _in_a_kind_that_holds_it(found: re.Match[str]) -> str:
@@ -61,3 +74,8 @@ def _in_a_kind_that_holds_it(found: re.Match[str]) -> str:
 def _in_base64(found: re.Match[str]) -> str:
     numbers = _BYTE.finditer(found[0])  # one Python object at a time, unlike findall
     return f'"bytesValue":"{b64encode(bytes(int(one[0]) for one in numbers)).decode()}"'
+
+
+def _in_standard_base64(found: re.Match[str]) -> str:
+    digits = found[2].replace("\\/", "/").translate(_STANDARD_DIGITS)
+    return f'"bytesValue"{found[1]}"{digits}{"=" * (-len(digits) % 4)}"'

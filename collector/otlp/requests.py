@@ -18,7 +18,7 @@ from collector.model.batch import BatchT
 from collector.model.contracts import Decoded
 from collector.model.errors import InvalidPayload, PayloadTooLarge, PermanentError
 from collector.otlp.descriptor import handlers
-from collector.otlp.from_json import FromJson, protobuf_of
+from collector.otlp.from_json import FromJson, SalvagedFromJson, protobuf_of
 from collector.otlp.hex_ids import with_binary_ids
 from collector.otlp.limits import check_limits
 from collector.otlp.salvage import Salvage, has_broken_value, replace_invalid_utf8
@@ -119,6 +119,7 @@ class RequestDecoder(ABC, Generic[BatchT]):
         """
         errors: dict[int, PermanentError] = {}
         good: list[int] = []
+        salvaged = np.zeros(len(payloads), bool)
         for position, payload in enumerate(payloads):  # requests, not items
             try:
                 check_limits(payload, self._limits, kind=self.kind)
@@ -126,7 +127,7 @@ class RequestDecoder(ABC, Generic[BatchT]):
                 errors[position] = error
             else:
                 good.append(position)
-        salvaged = np.zeros(len(payloads), bool)
+                salvaged[position] = isinstance(payload, SalvagedFromJson)
         nested, good = self._parse(payloads, good, errors, salvaged)
         received = np.zeros(len(payloads), np.int64)
         rejected = np.zeros(len(payloads), np.int64)

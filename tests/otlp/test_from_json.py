@@ -146,11 +146,17 @@ def test_values(value: Any, expected: dict[str, Any]) -> None:
         ('"bytesValue":{"0":105,"1":5,"10":255}', {"bytes_value": b"i\x05\xff"}),
         ('"bytesValue":{}', {"bytes_value": b""}),
         ('"bytesValue":[105,255]', {"bytes_value": b"i\xff"}),
+        ('"bytesValue":"_-8"', {"bytes_value": b"\xff\xef"}),
+        ('"bytesValue" : "_w=="', {"bytes_value": b"\xff"}),
+        (r'"bytesValue":"\/w"', {"bytes_value": b"\xff"}),
+        ('"bytesValue":"aQX-"', {"bytes_value": b"i\x05\xfe"}),
         (r'"stringValue":"\"intValue\":1e+21"', {"string_value": '"intValue":1e+21'}),
     ],
 )
 def test_values_that_senders_write_wrong_are_kept(written: str, expected: dict[str, Any]) -> None:
     """Scenario: numbers beyond 64 bits and bytes, as the SDKs of JavaScript, Python and Rust do.
+
+    Base64 as protobuf's JSON allows it: with the alphabet for URLs, without padding.
 
     Guarantee: a kind that holds the value, also beside such a one.
     """
@@ -312,6 +318,26 @@ def test_what_is_no_character_is_replaced(written: bytes, text: str) -> None:
     text_of = json.dumps(of_span({"name": "HERE", "traceState": "\U0001f600"})).encode()
     span = parsed(text_of.replace(b"HERE", written)).resource_spans[0].scope_spans[0].spans[0]
     assert (span.name, span.trace_state) == (text, "\U0001f600")
+
+
+def test_requests_with_replaced_characters_count_as_salvaged() -> None:
+    """Scenario: wrong bytes, a half of a pair; what is mended without loss; U+FFFD as it was sent.
+
+    Guarantee: the first two count, and not what is decoded beside them.
+    """
+    decoder = Decoder(OtlpLimits(), lambda: 0)
+    good = {"traceId": TRACE_ID, "spanId": TRACE_ID[:16], "name": "HERE\ufffd"}
+    text = json.dumps(of_span(good), ensure_ascii=False).encode()
+    wide = of_span({**good, "attributes": [{"key": "k", "value": {"intValue": 2**70}}]})
+    written = [
+        text,
+        text.replace(b"HERE", b"caf\xe9"),
+        text.replace(b"HERE", rb"\ud83d"),
+        json.dumps(wide, ensure_ascii=False).encode(),
+    ]
+    decoded = decoder.decode([decoder.from_json(one) for one in written])
+    assert (decoded.errors, len(decoded.batch)) == ({}, 4)
+    assert decoded.salvaged.tolist() == [False, True, True, False]
 
 
 @pytest.mark.parametrize(

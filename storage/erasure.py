@@ -126,23 +126,29 @@ def _found(
         source = f"read_parquet([{listed}], hive_partitioning=false, union_by_name=true)"
         return _select(connection, table, _columns(table, layout), source, condition)
 
-    for _, found in _of_files(stored, _FILES_AT_A_TIME, look):
+    for _, found in _of_files(stored, _FILES_AT_A_TIME, look, set()):
         yield found
 
 
 def _of_files(
-    stored: StoredData | LiveData, at_once: int, look: Callable[[str, list[Path]], Found]
+    stored: StoredData | LiveData,
+    at_once: int,
+    look: Callable[[str, list[Path]], Found],
+    listed: set[Path],
 ) -> Iterator[tuple[list[Path], Found]]:
     """Look into all files of the lake, so many at a time; yield them and what was found.
 
-    Of files that a running sidecar deletes meanwhile, what replaced them is looked into. Raises
-    QueryError.
+    Of files that a running sidecar deletes meanwhile, what replaced them is looked into; ``listed``
+    holds in the end the files that are the lake then. Raises QueryError.
     """
     seen: set[Path] = set()
     gone: set[Path] = set()
     for _ in range(_MOST_PASSES):
         has_gone = False
-        for table, files in stored.files_by_table().items():
+        by_table = stored.files_by_table()
+        listed.clear()
+        listed.update(*by_table.values())
+        for table, files in by_table.items():
             new = [file for file in files if file not in seen]
             for start in range(0, len(new), at_once):
                 some = new[start : start + at_once]
@@ -196,10 +202,13 @@ def affected(stored: StoredData | LiveData, erased: Erased) -> dict[str, int]:
             is_linked = table == SPANS and _has_links(connection, source)
             return hits if hits or is_linked else None
 
+        listed: set[Path] = set()
+        found = {file: hits for (file,), hits in _of_files(stored, 1, look, listed)}
+        # not what was merged since it was looked into: its rows are in a file that is listed
         return {
             stored.relative(file): hits
-            for (file,), hits in _of_files(stored, 1, look)
-            if hits is not None
+            for file, hits in found.items()
+            if file in listed and hits is not None
         }
 
 

@@ -115,9 +115,10 @@ class Maintenance:
         """Expire, merge and unlink until there is nothing to merge; a full disk ends it quietly."""
         with self._running:
             try:
+                renews = self._settings.compaction.interval > 0
                 # what comes in meanwhile may give it more to merge for ever, so all have a turn
-                while self._run_once() and not self._is_interrupted:
-                    pass
+                while self._run_once(renews=renews) and not self._is_interrupted:
+                    renews = False
             except OSError as error:
                 self._count_failure()
                 if not self._has_failed:
@@ -126,7 +127,7 @@ class Maintenance:
             else:
                 self._has_failed = False
 
-    def _run_once(self) -> bool:
+    def _run_once(self, *, renews: bool) -> bool:
         """Return whether anything was merged; raises OSError."""
         try:
             self._expire()
@@ -136,7 +137,7 @@ class Maintenance:
                 if self._is_interrupted:
                     break
                 self._merge(merge)
-            if self._settings.compaction.interval:
+            if renews:
                 self._renew_one()
         finally:  # it may be what makes room on a full disk
             self.replaced.unlink_due()

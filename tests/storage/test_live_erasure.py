@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import fcntl
+import itertools
 from typing import TYPE_CHECKING
 
 import pytest
 
 from collector.model.errors import QueryError
 from storage import live_erasure
+from storage.erased import Erased
 from storage.erasure import Condition, affected, find
 from storage.live_data import LiveData
 from storage.live_erasure import Answer, LiveErasure, LiveStore, ask, read_answer
@@ -16,6 +18,8 @@ from tests.storage.batches import make_batch
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    import pyarrow as pa
 
     from tests.storage.conftest import Opener
     from tests.storage.store import Store
@@ -155,3 +159,29 @@ def test_files_that_are_replaced_while_they_are_looked_into(
     listed(LiveData(store.path))["spans"][0].unlink()
     with pytest.raises(QueryError):
         find([LiveData(store.path)], Condition(where="true"))
+
+
+def test_a_row_that_is_merged_while_files_are_looked_into_counts_once(
+    open_store: Opener, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Scenario: a sidecar merges all files and deletes them when half of them were looked into.
+
+    Guarantee: what would be rewritten is named with its rows, and only that.
+    """
+    store = open_store()
+    for seed in range(6):
+        store.store(make_batch(ROWS, seed))
+        assert store.lake.flush()
+    erased = find([LiveData(store.path)], Condition(where="true"))
+    hits, looked = Erased.hits, itertools.count(1)
+
+    def hits_and_merge(self: Erased, rows: pa.Table) -> pa.ChunkedArray:
+        if next(looked) == 3:
+            store.lake.maintain()
+        return hits(self, rows)
+
+    monkeypatch.setattr(Erased, "hits", hits_and_merge)
+    rows = affected(LiveData(store.path), erased)
+    spans = {path: count for path, count in rows.items() if path.startswith("spans/")}
+    assert sum(spans.values()) == 6 * ROWS
+    assert all((store.path / "lake" / path).exists() for path in spans)

@@ -16,7 +16,7 @@ import duckdb
 import pyarrow as pa
 
 from collector.model.errors import QueryError, QueryOverLimit, QueryTimeout, QueryUnavailable
-from storage.sql import connect, refresh
+from storage.sql import connect, from_newest_files, refresh
 from storage.sql_files import quote
 from storage.sql_guard import guarded_statement
 from storage.sql_lakes import find_lakes, log_lake_of
@@ -30,7 +30,6 @@ _BATCH_ROWS: Final = 2_048
 # DuckDB's messages quote values, and a value may be as large as the memory allows.
 _MESSAGE_CHARS: Final = 4_096
 # How DuckDB's messages begin, whichever exception they come in
-_GONE: Final = "IO Error"
 _NO_MEMORY: Final = "Out of Memory Error"
 _INTERRUPTED: Final = "INTERRUPT Error"
 
@@ -75,16 +74,11 @@ class QuerySession:
     def answer(self, sql: str, form: Format) -> bytes:
         """Return all rows of a guarded query in a format.
 
-        Tried once more, on the newest manifest, when a file went away meanwhile. Raises QueryError;
-        ``is_spent`` says afterwards that memory ran out and this process should not go on.
+        Raises QueryError; ``is_spent`` says afterwards that memory ran out and this process should
+        not go on.
         """
         try:
-            try:
-                return self._answer(sql, form)
-            except (duckdb.IOException, OSError) as error:
-                if not str(error).startswith(_GONE):
-                    raise
-                return self._answer(sql, form)
+            return from_newest_files(lambda: self._answer(sql, form))
         except (duckdb.Error, pa.ArrowException, OSError, MemoryError) as error:
             raise self._told(error) from error
         except QueryError as error:

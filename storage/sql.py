@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import tempfile
 from dataclasses import replace
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, TypeVar
 
 import duckdb
 
@@ -34,6 +34,8 @@ if TYPE_CHECKING:
 
     Watch = Callable[[duckdb.DuckDBPyConnection], None]
 
+Answer = TypeVar("Answer")
+
 # Lake files never change, so a footer need not be read twice: 42 ms rather than 65 for one trace in
 # 50 files. Threads of their own for reads that the page cache answers take an eighth more CPU; with
 # none at all two recursions at once, or one where there is one thread, wait for ever (DuckDB 2.0).
@@ -45,6 +47,9 @@ _SETTINGS: Final = (
     "SET enable_progress_bar = true",
     "SET enable_progress_bar_print = false",
 )
+# How DuckDB's messages begin when a file is not there, whichever exception they come in
+_GONE: Final = "IO Error"
+_MOST_FILES_GONE: Final = 10
 
 
 def print_setup(data: DataSource) -> str:
@@ -113,16 +118,27 @@ def _connection(lakes: Sequence[str], *, spills: bool = True) -> duckdb.DuckDBPy
 def run_query(data: DataSource, sql: str, watch: Watch | None = None) -> Result:
     """Run SQL over the lakes as they are now and return all rows of its last statement.
 
-    Tried once more, on the newest manifest, when a file went away meanwhile: compaction removes
-    what it replaced after a grace time that a long query can exceed. ``watch`` is given the
-    connection before the SQL runs, to ask for its progress or interrupt it. Raises QueryError.
+    ``watch`` is given the connection before the SQL runs, to ask for its progress or interrupt it.
+    Raises QueryError.
     """
-    try:
-        return _run(data, sql, watch)
-    except QueryError as error:
-        if not isinstance(error.__cause__, duckdb.IOException):
-            raise
-    return _run(data, sql, watch)
+    return from_newest_files(lambda: _run(data, sql, watch))
+
+
+def from_newest_files(ask: Callable[[], Answer]) -> Answer:
+    """Return an answer, asked for once more whenever a file went away meanwhile.
+
+    Compaction removes what it replaced after a grace time that a long query can exceed; erasure may
+    do so at once, file after file. A file that is missed twice is lost: raises what ``ask`` raises.
+    """
+    missed: set[str] = set()
+    while True:
+        try:
+            return ask()
+        except (QueryError, duckdb.Error, OSError) as error:
+            told = str(error.__cause__ if isinstance(error, QueryError) else error)
+            if not told.startswith(_GONE) or told in missed or len(missed) == _MOST_FILES_GONE:
+                raise
+            missed.add(told)
 
 
 def refresh(connection: duckdb.DuckDBPyConnection, lakes: Sequence[str]) -> None:
@@ -161,6 +177,10 @@ def _open(connection: duckdb.DuckDBPyConnection, lakes: Sequence[str]) -> LakeFi
 
     Raises QueryError that names the lake that prevents it.
     """
+    return from_newest_files(lambda: _open_now(connection, lakes))
+
+
+def _open_now(connection: duckdb.DuckDBPyConnection, lakes: Sequence[str]) -> LakeFiles:
     try:
         log_lakes = find_log_lakes(connection, lakes)
         files = replace(read_promoted(connection, lakes), log_lakes=log_lakes)
@@ -171,7 +191,7 @@ def _open(connection: duckdb.DuckDBPyConnection, lakes: Sequence[str]) -> LakeFi
     except (duckdb.Error, ValueError, TypeError, LookupError) as error:
         if len(lakes) > 1:
             for lake in lakes:  # DuckDB need not say which
-                _open(connection, [lake])
+                _open_now(connection, [lake])
         raise QueryError(f"the lake at {', '.join(lakes)} cannot be read: {error}") from error
     else:
         return files

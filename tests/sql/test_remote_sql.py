@@ -12,7 +12,10 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 import pytest
 
+from collector.model.errors import QueryError
 from config.loader import load_settings
+from storage import query_session
+from storage.query_session import QuerySession
 from storage.sql import connect, run_query, run_statements
 from tests.sql.rows import TRACE_HEX, shop
 from tests.sql.small_lake import SmallLake
@@ -280,6 +283,35 @@ def test_newer_spans_are_seen_and_removed_files_are_not_missed(tmp_path: Path) -
             assert counted == [{"n": 5 * round_}]
             lake.append(shop())
             lake.compact(unlink=True)
+
+
+def test_files_that_go_away_again_and_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Scenario: three times files are removed between the manifest and the query, as by erasure.
+
+    Guarantees: the answer is right; a file that stays away is an error that names it.
+    """
+    lake = SmallLake(tmp_path)
+    lake.append(shop())
+    settings = {"memory_limit": 2**30, "threads": 1, "timeout": 30.0}
+    limits = {"max_result_rows": 1000, "max_result_bytes": 2**20}
+    session = QuerySession(data=str(tmp_path), **settings, **limits)
+    times = [3]
+    refresh = query_session.refresh
+
+    def refresh_and_merge(*arguments: Any) -> None:
+        refresh(*arguments)
+        if times[0]:
+            times[0] -= 1
+            lake.compact(unlink=True)
+
+    monkeypatch.setattr(query_session, "refresh", refresh_and_merge)
+    answer = session.answer("SELECT count(*) AS n FROM spans", "json")
+    assert (json.loads(answer), times) == ([{"n": 5}], [0])
+    (lake.path / lake.files["spans"][1]).unlink()
+    with pytest.raises(QueryError, match=lake.files["spans"][1]):
+        session.answer("SELECT count(*) AS n FROM spans", "json")
 
 
 @pytest.fixture

@@ -179,10 +179,10 @@ def test_queries_while_another_process_writes_see_whole_moments(tmp_path: Path) 
     assert counts[-1]["n"] > counts[0]["n"]
 
 
-def test_a_file_that_goes_away_is_asked_for_once_more(
+def test_files_that_go_away_are_asked_for_once_more(
     data: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A merge takes files away between reading the manifest and the query: the answer is right."""
+    """Merges take files away between reading the manifest and the query: the answer is right."""
     lake = SmallLake(data / "merging")
     lake.append(shop())
     lake.append(shop())
@@ -191,14 +191,14 @@ def test_a_file_that_goes_away_is_asked_for_once_more(
 
     def connect_then_merge(data_dir: Path) -> duckdb.DuckDBPyConnection:
         connection = connect_before(data_dir)
-        if not opened:
+        if len(opened) < 3:
             lake.compact(unlink=True)
         opened.append(data_dir)
         return connection
 
     monkeypatch.setattr(sql, "connect", connect_then_merge)
     assert rows(data / "merging", "SELECT count(*) AS n FROM spans") == [{"n": 10}]
-    assert len(opened) == 2
+    assert len(opened) == 4
 
 
 def test_a_file_that_stays_away_is_an_error(data: Path) -> None:

@@ -51,6 +51,16 @@ _EMBEDDED: Final = re.compile(
     r"|-?(?:\d[\d.eE+\-]*+|NaN|Infinity|true|false|null)(?![^ \t\r\n\]},])))*+",
     re.DOTALL,
 )
+# The same where every quote is escaped and none stands around it all: ``{\"a\": \"b\"}``. How many
+# backslashes the first quote has, all have; one more pair in a string escapes what is behind it.
+_GAP: Final = r"(?:[ \t\r\n]|\\++[nrt])*+"
+_CLOSES: Final = r'(?:(?P=quote)\\(?P=quote)\\)*+(?P=quote)"'
+_ESCAPED: Final = re.compile(
+    rf'\{{(?={_GAP}(?P<quote>\\++)"[^"\\\n]*+\\++"{_GAP}:)(?:{_GAP}(?:[{{}}\[\],:]'
+    rf'|(?P=quote)"(?:[^"\\\n]++|(?!{_CLOSES}|(?!(?P=quote))\\++")\\++"?)*+(?:{_CLOSES})?'
+    r"|-?(?:\d[\d.eE+\-]*+|NaN|Infinity|true|false|null)(?![^ \t\r\n\]},\\])))*+",
+    re.DOTALL,
+)
 
 
 def redact_fragments(text: str, walk: JsonRedactor, depth: int) -> str | None:
@@ -62,17 +72,25 @@ def redact_fragments(text: str, walk: JsonRedactor, depth: int) -> str | None:
     if not _has_deciding_key(text, walk):
         return None
     redacted = _redacted(text, walk, depth) if holds_json(text) else None
-    return _with_embedded(text, walk, depth) if redacted is None else redacted
+    for pattern in (_ESCAPED, _EMBEDDED):
+        if redacted is None:
+            redacted = _with_embedded(pattern, text, walk, depth)
+    return redacted
 
 
-def _with_embedded(text: str, walk: JsonRedactor, depth: int) -> str | None:
+def _with_embedded(
+    pattern: re.Pattern[str], text: str, walk: JsonRedactor, depth: int
+) -> str | None:
     """Return the text with the JSON in it redacted; the loop is over pieces of JSON."""
     parts: list[str] = []
     position = 0
-    for piece in _EMBEDDED.finditer(text):
-        new = _redacted(piece[0], walk, depth) if _has_deciding_key(piece[0], walk) else None
+    for piece in pattern.finditer(text):
+        levels = len(piece.groupdict().get("quote", "")).bit_length()
+        plain = reduce(lambda written, _: _unquoted(written), range(levels), piece[0])
+        new = _redacted(plain, walk, depth) if _has_deciding_key(plain, walk) else None
         if new is not None:
-            parts += text[position : piece.start()], new
+            written = reduce(lambda plain, _: quoted(plain)[1:-1], range(levels), new)
+            parts += text[position : piece.start()], written
             position = piece.end()
     return "".join([*parts, text[position:]]) if parts else None
 

@@ -28,8 +28,16 @@ BEFORE = (
 )
 
 
+# written as a JSON string, and the quotes around it left out
+BARE = {
+    "escaped": lambda text: json.dumps(text)[1:-1],
+    "escaped twice": lambda text: json.dumps(json.dumps(text)[1:-1])[1:-1],
+}
+FORMS = {**QUOTED, **BARE}
+
+
 @pytest.mark.parametrize("before", BEFORE)
-@pytest.mark.parametrize("form", QUOTED)
+@pytest.mark.parametrize("form", FORMS)
 def test_behind_other_text(
     redactor: Redactor, unscreened: Redactor, before: str, form: str
 ) -> None:
@@ -37,7 +45,7 @@ def test_behind_other_text(
 
     Guarantees: no letter of a value whose key decides stays; what is around the document does.
     """
-    document = QUOTED[form](json.dumps(DOCUMENT))
+    document = FORMS[form](json.dumps(DOCUMENT))
     for after in ("", " -- done.", f"\n\n{before}{document}\n\n{before}[DONE]"):
         got = redacted(redactor, unscreened, before + document + after)
         assert "Q" not in got
@@ -117,6 +125,33 @@ def test_a_document_behind_escapes_in_a_string(redactor: Redactor, unscreened: R
     assert "Q" not in got
 
 
+@pytest.mark.parametrize("levels", [1, 2, 3])
+@pytest.mark.parametrize("indent", [None, 2])
+def test_escaped_without_quotes_around(
+    redactor: Redactor, unscreened: Redactor, levels: int, indent: int | None
+) -> None:
+    r"""Scenario: ``{\"a\": 1}`` as such, before other text, in a quoted value, and cut anywhere.
+
+    Guarantees: no letter of a value whose key decides stays; what is around the document does, and
+    the document reads as before.
+    """
+    plain = json.dumps(DOCUMENT, indent=indent)
+    document = plain
+    for _ in range(levels):
+        document = json.dumps(document)[1:-1]
+    for before, after in (("", ""), ("body=", r" -- in C:\path\to \d"), ('a="', '" b="c"')):
+        got = redacted(redactor, unscreened, before + document + after)
+        assert "Q" not in got
+        assert got.startswith(before + document[:10])
+        assert got.endswith(after)
+        inside = got.removeprefix(before).removesuffix(after)
+        for _ in range(levels):
+            inside = json.loads(f'"{inside}"')
+        assert list(json.loads(inside)) == list(DOCUMENT)
+    for end in range(1, len(document), 17):
+        assert "Q" not in redactor.redact_text(f"body={document[:end]}").text
+
+
 def test_a_value_is_named_in_its_own_object_only(redactor: Redactor, unscreened: Redactor) -> None:
     """Scenario: names and values of several objects. Guarantees: each is for its own."""
     text = (
@@ -133,7 +168,7 @@ def test_a_value_is_named_in_its_own_object_only(redactor: Redactor, unscreened:
         'the "password": a field; {"user_name"} too, "user_name": none, {user_name: "x"}',
         'f"{a}" {{"pwd"}} {% if "token" %} {"pwd": {{pwd}}} {"pwd": <str>} {"pwd" : ...}',
         'a "{\\"b\\": 1}" "{\\n" \\"{" {"',
-        'if (x) {\n  print("a")\n} {\\"pwd\\": 1}\n\tmore\nlines "quoted" {"pwd": f()}',
+        'if (x) {\n  print("a")\n} {\\"b\\": 1}\n\tmore\nlines "quoted" {"pwd": f()}',
     ],
 )
 def test_code_and_prose_are_left_alone(redactor: Redactor, unscreened: Redactor, text: str) -> None:
@@ -164,6 +199,9 @@ def test_long_and_hostile_texts_take_linear_time(redactor: Redactor) -> None:
     Guarantees: not looked through from each, for which a test is given too little time.
     """
     for piece in (
+        '{\\"',
+        '{\\"a\\":',
+        '{\\"a\\":\\"\\\\',
         '{"',
         '{"a":',
         '{"a":1}b ',

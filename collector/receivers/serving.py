@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from collector.model.contracts import Intake
     from collector.model.telemetry import Telemetry
     from collector.receivers.answers import Service
-    from config.settings import OtlpProtocols
+    from config.settings import HttpSettings, OtlpProtocols
 
 App = tuple[str, str, "ASGIApp"]
 _T = TypeVar("_T")
@@ -110,18 +110,19 @@ class Listeners:
                 settings.endpoint, settings.max_recv_msg_size
             )
         if self._protocols.http is not None:
-            http = self._protocols.http
-            receiver = otlp_http.OtlpHttp(
-                self._intakes,
-                self._telemetry,
-                http.max_request_body_size,
-                self._timeouts.slow_s,
-            )
-            listener = HttpListener(receiver, self._timeouts, receiver.count)
-            self._running.otlp.append(listener)
-            bound = bind(otlp_http.RECEIVER, http.endpoint)
-            listening[otlp_http.RECEIVER] = await listener.start(bound)
+            listening[otlp_http.RECEIVER] = await self._start_http(self._protocols.http)
         return listening
+
+    async def _start_http(self, settings: HttpSettings) -> str:
+        receiver = otlp_http.OtlpHttp(
+            self._intakes,
+            self._telemetry,
+            settings.max_request_body_size,
+            self._timeouts.slow_s,
+        )
+        listener = HttpListener(receiver, self._timeouts, receiver.count)
+        self._running.otlp.append(listener)
+        return await listener.start(bind(otlp_http.RECEIVER, settings.endpoint))
 
     async def _start_grpc(self, endpoint: str, most_bytes: int) -> str:
         # gRPC does not say why it cannot bind; a plain socket does.

@@ -11,6 +11,7 @@ from typing import Any, ClassVar, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from config.base import Settings
+from config.cors import CorsSettings
 from config.exporters import (
     CompactionSettings,
     ExportersSettings,
@@ -34,6 +35,7 @@ __all__ = [
     "BatchingSettings",
     "ClearspanSettings",
     "CompactionSettings",
+    "CorsSettings",
     "CostSettings",
     "ExportersSettings",
     "ExtensionsSettings",
@@ -81,6 +83,10 @@ class HttpSettings(Settings):
     max_request_body_size: ByteSize = Field(
         16 * 2**20,
         description="Largest body after decompression; a larger one gets 413.",
+    )
+    cors: CorsSettings = Field(
+        default_factory=CorsSettings,
+        description="Which pages of other origins may send.",
     )
 
 

@@ -10,7 +10,7 @@ from pydantic import BeforeValidator, Field
 _DURATION: Final = re.compile(r"([0-9]+(?:\.[0-9]+)?)(ms|s|m|h|d)")
 _SECONDS: Final = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 _PORT: Final = re.compile(r"[0-9]{1,5}")
-_LAST_PORT: Final = 65535
+LAST_PORT: Final = 65535
 _COLUMN: Final = re.compile(r"[a-z][a-z0-9_]{0,62}")
 _SIZE: Final = re.compile(r"([0-9]+(?:\.[0-9]+)?)\s*([KMGT]i?B|B)?")
 _BYTES: Final = {
@@ -55,7 +55,7 @@ def parse_endpoint(value: object) -> object:
         plausible = (
             bare and "/" not in bare and not bare.isspace() and (bare != host or ":" not in host)
         )
-        if not plausible or _PORT.fullmatch(port) is None or int(port) > _LAST_PORT:
+        if not plausible or _PORT.fullmatch(port) is None or int(port) > LAST_PORT:
             raise ValueError("an endpoint is written host:port, like 127.0.0.1:4317 or [::1]:4317")
     return value
 

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
     from starlette.types import ASGIApp
 
+    from collector.receivers.cors import Cors
     from collector.receivers.timeouts import Timeouts
 
 _BACKLOG: Final = 1024
@@ -62,9 +63,16 @@ class HttpListener:
     """Serves one app; every method is called on the loop."""
 
     def __init__(
-        self, app: ASGIApp, timeouts: Timeouts, on_refused: Callable[[str], None] | None = None
+        self,
+        app: ASGIApp,
+        timeouts: Timeouts,
+        on_refused: Callable[[str], None] | None = None,
+        cors: Cors | None = None,
     ) -> None:
-        """Serve ``app``; ``on_refused`` is told why a request never reached it."""
+        """Serve ``app``; ``on_refused`` is told why a request never reached it.
+
+        ``cors`` says what a browser is told then; what the app answers is its own.
+        """
         self._config = uvicorn.Config(
             app,
             http=BoundedHttpProtocol,
@@ -81,6 +89,7 @@ class HttpListener:
         self._state = ServerState()
         self._timeouts = timeouts
         self._on_refused = on_refused or (lambda _reason: None)
+        self._cors = cors
         self._is_empty = asyncio.Event()
         self._server: asyncio.Server | None = None
 
@@ -109,7 +118,7 @@ class HttpListener:
 
     def _connection(self) -> asyncio.Protocol:
         protocol = BoundedHttpProtocol(self._config, self._state, {})
-        return protocol.guard(self._timeouts, self._on_refused, self._on_closed)
+        return protocol.guard(self._timeouts, self._on_refused, self._on_closed, self._cors)
 
     def _on_closed(self) -> None:
         if not self._state.connections:

@@ -17,6 +17,7 @@ from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from collector.receivers.cors import Cors
     from collector.receivers.timeouts import Timeouts
 
 # Bytes that bring a request no further: an unfinished head, chunk extensions, trailers.
@@ -38,12 +39,17 @@ class BoundedHttpProtocol(HttpToolsProtocol):
         timeouts: Timeouts,
         on_refused: Callable[[str], None],
         on_closed: Callable[[], None],
+        cors: Cors | None = None,
     ) -> BoundedHttpProtocol:
-        """Set the limits and who is told of requests refused here and of the end; return self."""
+        """Set the limits and who is told of requests refused here and of the end; return self.
+
+        ``cors`` says what the refusals tell a browser.
+        """
         self._timeouts = timeouts
         self.timeout_keep_alive = timeouts.idle_s  # type: ignore[assignment]
         self._on_refused = on_refused
         self._on_closed = on_closed
+        self._cors = cors
         self._deadline: asyncio.TimerHandle | None = None
         self._idle_bytes = 0
         self._is_in_head = True
@@ -165,9 +171,11 @@ class BoundedHttpProtocol(HttpToolsProtocol):
         else:
             is_next = self.scope is not None and not is_owed
         if is_next:
-            self.transport.write(
-                STATUS_LINE[status] + b"content-length: 0\r\nconnection: close\r\n\r\n"
-            )
+            headers = [(b"content-length", b"0"), (b"connection", b"close")]
+            if self._cors is not None:
+                headers += self._cors.answer(dict(self.headers))
+            lines = [b"%b: %b\r\n" % header for header in headers]
+            self.transport.write(b"".join([STATUS_LINE[status], *lines, b"\r\n"]))
             self._on_refused(reason)
         self._is_in_body = False
         self._stop_waiting()

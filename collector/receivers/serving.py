@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import uvloop
 
 from collector.receivers import otlp_grpc, otlp_http
+from collector.receivers.cors import Cors, CorsApp
 from collector.receivers.http_listener import HttpListener, bind, cannot_listen
 from collector.receivers.timeouts import Timeouts
 from config.types import split_endpoint
@@ -120,7 +121,12 @@ class Listeners:
             settings.max_request_body_size,
             self._timeouts.slow_s,
         )
-        listener = HttpListener(receiver, self._timeouts, receiver.count)
+        app: ASGIApp = receiver
+        cors = Cors(settings.cors) if settings.cors.allowed_origins else None
+        if cors is not None:
+            paths = [service.path for service in self._intakes]
+            app = CorsApp(receiver, cors, paths, receiver.count)
+        listener = HttpListener(app, self._timeouts, receiver.count, cors)
         self._running.otlp.append(listener)
         return await listener.start(bind(otlp_http.RECEIVER, settings.endpoint))
 

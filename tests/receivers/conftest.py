@@ -11,21 +11,23 @@ import pytest
 from collector.receivers.answers import TRACES
 from collector.receivers.serving import Listeners
 from collector.receivers.timeouts import Timeouts
-from config.settings import GrpcSettings, HttpSettings, OtlpProtocols
+from config.settings import CorsSettings, GrpcSettings, HttpSettings, OtlpProtocols
 from tests.receivers.fakes import WAIT_S, FakeIntake, FakeTelemetry
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from collector.receivers.answers import Service
+
 LIMIT = 64 * 1024
 FREE = "127.0.0.1:0"
 
 
-def free_protocols(limit: int = LIMIT) -> OtlpProtocols:
+def free_protocols(limit: int = LIMIT, cors: CorsSettings | None = None) -> OtlpProtocols:
     """Return settings for both protocols on free ports."""
     return OtlpProtocols(
         grpc=GrpcSettings(endpoint=FREE, max_recv_msg_size=limit),
-        http=HttpSettings(endpoint=FREE, max_request_body_size=limit),
+        http=HttpSettings(endpoint=FREE, max_request_body_size=limit, cors=cors or CorsSettings()),
     )
 
 
@@ -45,11 +47,16 @@ class Served:
         return socket.create_connection((host, int(port)), timeout=WAIT_S)
 
 
-def start(timeouts: Timeouts | None = None, limit: int = LIMIT) -> Served:
+def start(
+    timeouts: Timeouts | None = None,
+    limit: int = LIMIT,
+    cors: CorsSettings | None = None,
+    services: tuple[Service, ...] = (TRACES,),
+) -> Served:
     """Start listeners on free ports."""
     intake, telemetry = FakeIntake(), FakeTelemetry()
-    intakes = {TRACES: intake}
-    listeners = Listeners(free_protocols(limit), intakes, telemetry, timeouts=timeouts)
+    intakes = dict.fromkeys(services, intake)
+    listeners = Listeners(free_protocols(limit, cors), intakes, telemetry, timeouts=timeouts)
     listening = listeners.start()
     return Served(listeners, listening["otlp_grpc"], listening["otlp_http"], intake, telemetry)
 

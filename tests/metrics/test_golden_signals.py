@@ -16,7 +16,6 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from prometheus_client.openmetrics.parser import text_string_to_metric_families as parse_openmetrics
-from prometheus_client.parser import text_string_to_metric_families as parse_text
 
 from collector.metrics.golden_signals import GoldenSignals
 from collector.model import schema
@@ -24,6 +23,7 @@ from collector.model.batch import SpanBatch
 from collector.model.errors import ConfigError
 from config.settings import PrometheusSettings
 from tests.metrics.recount import BOUNDS, Recount
+from tests.metrics.scraped import samples, value
 from tests.metrics.spans import LLM, batch_of
 
 if TYPE_CHECKING:
@@ -63,26 +63,6 @@ rows = st.fixed_dictionaries(
         "time_to_first_token_s": st.one_of(st.none(), st.floats()),
     }
 )
-
-
-def samples(text: str, *, openmetrics: bool = False) -> dict[tuple[str, tuple[Any, ...]], float]:
-    """Return every sample but creation times: (name, sorted labels) to value."""
-    parse = parse_openmetrics if openmetrics else parse_text
-    return {
-        (sample.name, tuple(sorted(sample.labels.items()))): sample.value
-        for family in parse(text + "# EOF\n" if openmetrics else text)
-        for sample in family.samples
-        if not sample.name.endswith("_created")
-    }
-
-
-def value(signals: GoldenSignals, name: str, **wanted: str) -> float:
-    """Return the sum of the samples of this name that have these labels."""
-    return sum(
-        amount
-        for (sample, found), amount in samples(signals.render(openmetrics=False)).items()
-        if sample == name and wanted.items() <= dict(found).items()
-    )
 
 
 @given(st.lists(st.lists(rows, max_size=12), min_size=1, max_size=4))

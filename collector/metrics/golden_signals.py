@@ -24,7 +24,7 @@ from collector.metrics.families import (
     UNPRICED,
 )
 from collector.metrics.labels import Codes, Groups, encode, group
-from collector.metrics.series import CounterSeries, HistogramSeries
+from collector.metrics.series import CounterSeries, HistogramSeries, SeriesPolicy
 from collector.model import schema
 from collector.model.errors import ConfigError
 from collector.model.telemetry import SERIES
@@ -59,26 +59,34 @@ class GoldenSignals:
         self,
         settings: PrometheusSettings,
         clock: Callable[[], float] = time.time,
+        monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         """Start without series; ``clock`` gives Unix seconds for creation times and exemplars.
+
+        ``monotonic`` gives the seconds that ``metrics_expiration`` is counted in.
 
         Raises ConfigError when the buckets are not ascending.
         """
         buckets = settings.histogram_buckets
         if not buckets or not (np.diff(buckets) > 0).all():
             raise ConfigError("exporters.prometheus.histogram_buckets: numbers in ascending order")
-        limit = settings.aggregation_cardinality_limit
+        policy = SeriesPolicy(
+            settings.aggregation_cardinality_limit,
+            settings.metrics_expiration,
+            clock,
+            monotonic,
+        )
         exemplars = settings.exemplars
         self._lock = Lock()
         self._spans = HistogramSeries(
-            replace(SPAN_DURATION, buckets=buckets), limit, clock, exemplars=exemplars
+            replace(SPAN_DURATION, buckets=buckets), policy, exemplars=exemplars
         )
-        self._tokens = HistogramSeries(TOKEN_USAGE, limit, clock, exemplars=exemplars)
-        self._operations = HistogramSeries(OPERATION_DURATION, limit, clock, exemplars=exemplars)
-        self._first_chunk = HistogramSeries(FIRST_CHUNK, limit, clock, exemplars=exemplars)
-        self._cost = CounterSeries(COST, limit, clock, divisor=_NANOS)
-        self._unpriced = CounterSeries(UNPRICED, limit, clock)
-        self._finish_reasons = CounterSeries(FINISH_REASONS, limit, clock)
+        self._tokens = HistogramSeries(TOKEN_USAGE, policy, exemplars=exemplars)
+        self._operations = HistogramSeries(OPERATION_DURATION, policy, exemplars=exemplars)
+        self._first_chunk = HistogramSeries(FIRST_CHUNK, policy, exemplars=exemplars)
+        self._cost = CounterSeries(COST, policy, divisor=_NANOS)
+        self._unpriced = CounterSeries(UNPRICED, policy)
+        self._finish_reasons = CounterSeries(FINISH_REASONS, policy)
 
     def observe(self, batch: SpanBatch) -> None:
         """Add the batch to the signals; keeps nothing of it but label values and trace ids."""
@@ -101,18 +109,27 @@ class GoldenSignals:
 
     def report_series(self, telemetry: Telemetry) -> None:
         """Let ``telemetry`` show how many series each family holds."""
-        families: list[HistogramSeries | CounterSeries] = [*self._histograms, *self._counters]
-        for family in families:
+        for family in self._families:
             telemetry.sample(SERIES, family.index.__len__, family.metric.name)
 
     def render(self, *, openmetrics: bool) -> str:
-        """Return all families as Prometheus text, or as OpenMetrics without its end mark."""
+        """Return all families as Prometheus text, or as OpenMetrics without its end mark.
+
+        Series whose time is over are shown once more and forgotten.
+        """
         with self._lock:
             histograms = [family.snapshot() for family in self._histograms]
             counters = [family.snapshot() for family in self._counters]
+            # behind the snapshots: a series that no scrape has shown would take its counts with it
+            for series in self._families:
+                series.forget_idle()
         families: list[HistogramSnapshot | CounterSnapshot] = [*histograms, *counters]
         families.insert(0, histograms[0].calls(CALLS))
         return "".join([family.render(openmetrics=openmetrics) for family in families])
+
+    @property
+    def _families(self) -> tuple[HistogramSeries | CounterSeries, ...]:
+        return (*self._histograms, *self._counters)
 
     @property
     def _histograms(self) -> tuple[HistogramSeries, ...]:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from itertools import compress, repeat
+from dataclasses import dataclass
+from itertools import compress, count, repeat
 from typing import TYPE_CHECKING, Final, TypeVar
 
 import numpy as np
@@ -27,21 +28,37 @@ _T = TypeVar("_T", bound=np.generic)
 _EXEMPLAR: Final = np.dtype([("trace_id", "V16"), ("value", "f8"), ("time", "f8")])
 
 
+@dataclass(frozen=True, slots=True)
+class SeriesPolicy:
+    """How many series a family may hold and how long; one policy for all families.
+
+    ``limit`` does not count the overflow series. A series without a span for ``expiration_s`` may
+    be forgotten, with 0 never. ``clock`` gives Unix seconds and may jump; ``monotonic`` measures
+    delays and never does.
+    """
+
+    limit: int
+    expiration_s: float
+    clock: Callable[[], float]
+    monotonic: Callable[[], float]
+
+
 class SeriesIndex:
     """Label values to row numbers; row 0 is the overflow series, at most ``limit`` others exist.
 
     Bounded: once full it remembers nothing about label values it does not hold.
     """
 
-    def __init__(self, labels: tuple[str, ...], limit: int, clock: Callable[[], float]) -> None:
-        """Start with the overflow series alone; ``clock`` gives Unix seconds."""
+    def __init__(self, labels: tuple[str, ...], policy: SeriesPolicy) -> None:
+        """Start with the overflow series alone."""
         self._names = labels
-        self._limit = limit
-        self._clock = clock
+        self._policy = policy
+        # in the order of the rows, which begin at 1
         self._rows: dict[tuple[str, ...], int] = {}
+        self._seen = np.zeros(_FIRST_ROWS)
         overflow = label_text((*labels, OVERFLOW_LABEL), (*[""] * len(labels), "true"))
         self.texts = [overflow]
-        self.created = [clock()]
+        self.created = [policy.clock()]
 
     def __len__(self) -> int:
         """Return the number of series held beside the overflow series."""
@@ -49,20 +66,45 @@ class SeriesIndex:
 
     def locate(self, groups: Groups) -> NDArray[np.int64]:
         """Return the series row of every span of ``groups``, adding series while there is room."""
-        full = len(self._rows) >= self._limit
+        limit = self._policy.limit
+        full = len(self._rows) >= limit
         found = list(map(self._rows.get, groups.labels, repeat(_OVERFLOW_ROW if full else _NEW)))
         if not full and _NEW in found:
-            now = self._clock()
+            now = self._policy.clock()
             missing = compress(groups.labels, map(_NEW.__eq__, found))
-            # one turn for each series never seen before, at most ``limit`` in a process's life
+            # one turn for each series it does not hold, at most ``limit`` until some are forgotten
             for labels in dict.fromkeys(missing):
-                if len(self._rows) >= self._limit:
+                if len(self._rows) >= limit:
                     break
                 self._rows[labels] = len(self.texts)
                 self.texts.append(label_text(self._names, labels))
                 self.created.append(now)
             found = list(map(self._rows.get, groups.labels, repeat(_OVERFLOW_ROW)))
-        return np.array(found, dtype=np.int64)[groups.codes]
+        rows = np.array(found, dtype=np.int64)
+        if self._policy.expiration_s:
+            self._seen = _grown(self._seen, len(self.texts))
+            self._seen[rows] = self._policy.monotonic()
+        return rows[groups.codes]
+
+    def forget_idle(self) -> NDArray[np.int64] | None:
+        """Forget the series without a span for the policy's time; those behind them move up.
+
+        Returns the rows that stay, ascending; None when all do. The overflow series always stays.
+        """
+        if not self._policy.expiration_s:
+            return None
+        idle_s = self._policy.monotonic() - self._seen[: len(self.texts)]
+        stays = idle_s < self._policy.expiration_s
+        stays[_OVERFLOW_ROW] = True
+        if stays.all():
+            return None
+        chosen = stays.tolist()
+        self._rows = dict(zip(compress(self._rows, chosen[1:]), count(1)))
+        self.texts = list(compress(self.texts, chosen))
+        self.created = list(compress(self.created, chosen))
+        rows = np.flatnonzero(stays)
+        self._seen = _compacted(self._seen, rows)
+        return rows
 
 
 class CounterSeries:
@@ -71,14 +113,13 @@ class CounterSeries:
     def __init__(
         self,
         metric: Metric,
-        limit: int,
-        clock: Callable[[], float],
+        policy: SeriesPolicy,
         *,
         divisor: int = 1,
     ) -> None:
         """Start without series."""
         self.metric = metric
-        self.index = SeriesIndex(metric.labels, limit, clock)
+        self.index = SeriesIndex(metric.labels, policy)
         self._divisor = divisor
         self._values = np.zeros(_FIRST_ROWS, dtype=np.int64)
         self._used = np.zeros(_FIRST_ROWS, dtype=bool)
@@ -110,6 +151,13 @@ class CounterSeries:
             list(map(self.index.created.__getitem__, rows)),
         )
 
+    def forget_idle(self) -> None:
+        """Forget the series that got no span for the policy's time, with all they counted."""
+        rows = self.index.forget_idle()
+        if rows is not None:
+            self._values = _compacted(self._values, rows)
+            self._used = _compacted(self._used, rows)
+
 
 class HistogramSeries:
     """Histograms with the metric's buckets, and the last trace id of every bucket."""
@@ -117,15 +165,14 @@ class HistogramSeries:
     def __init__(
         self,
         metric: Metric,
-        limit: int,
-        clock: Callable[[], float],
+        policy: SeriesPolicy,
         *,
         exemplars: bool,
     ) -> None:
         """Start without series."""
         self.metric = metric
-        self.index = SeriesIndex(metric.labels, limit, clock)
-        self._clock = clock
+        self.index = SeriesIndex(metric.labels, policy)
+        self._clock = policy.clock
         self._bounds = np.array(metric.buckets)
         self._cells = len(metric.buckets) + 1
         self._counts = np.zeros((_FIRST_ROWS, self._cells), dtype=np.int64)
@@ -177,6 +224,20 @@ class HistogramSeries:
             if last is None
             else Exemplars(last["trace_id"].copy(), last["value"].copy(), last["time"].copy()),
         )
+
+    def forget_idle(self) -> None:
+        """Forget the series that got no span for the policy's time, with their exemplars."""
+        rows = self.index.forget_idle()
+        if rows is not None:
+            self._counts = _compacted(self._counts, rows)
+            self._sums = _compacted(self._sums, rows)
+            if len(self._last):
+                self._last = _compacted(self._last, rows)
+
+
+def _compacted(array: NDArray[_T], rows: NDArray[np.int64]) -> NDArray[_T]:
+    """Return a copy of these rows, with no more room than they or the first ones need."""
+    return _grown(array[rows], _FIRST_ROWS)
 
 
 def _grown(array: NDArray[_T], rows: int) -> NDArray[_T]:

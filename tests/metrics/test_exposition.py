@@ -21,6 +21,7 @@ from prometheus_client.parser import text_string_to_metric_families as parse_tex
 from starlette.testclient import TestClient
 
 from collector.metrics.exposition import OPENMETRICS, TEXT, metrics_app, prefers_openmetrics, render
+from collector.metrics.families import CALLS, SPAN_DURATION
 from collector.metrics.golden_signals import GoldenSignals
 from collector.metrics.telemetry import PrometheusTelemetry
 from collector.model import schema
@@ -245,5 +246,34 @@ def test_a_real_prometheus_scrapes_and_computes(
                 item["labels"]["trace_id"] for found in exemplars for item in found["exemplars"]
             }
             assert traces == {bytes(range(16)).hex()}
+        finally:
+            prometheus.stop()
+
+
+@pytest.mark.skipif(shutil.which("prometheus") is None, reason="prometheus (Debian package) absent")
+def test_a_real_prometheus_takes_a_forgotten_series_for_stale(
+    tmp_path: Path, telemetry: PrometheusTelemetry
+) -> None:
+    """A forgotten series is gone from queries at once, rather than after 5 minutes of looking back.
+
+    When a span comes again it is back, and counts from zero; what stayed goes on.
+    """
+    now = [0.0]
+    signals = GoldenSignals(PrometheusSettings(metrics_expiration=60), monotonic=lambda: now[0])
+    signals.observe(batch_of([{schema.NAME: name} for name in ("gone", "gone", "stays")]))
+    calls, duration = CALLS.name, SPAN_DURATION.name
+    with served(telemetry, signals) as port:
+        prometheus = Prometheus(tmp_path, port)
+        try:
+            assert prometheus.value(f"sum({calls})", until=3) == 3
+            now[0] += 60
+            signals.observe(batch_of([{schema.NAME: "stays"}]))
+            assert prometheus.value(f"count({calls})", until=1) == 1
+            assert (
+                prometheus.value(f"count(count by (span_name) ({duration}_bucket))", until=1) == 1
+            )
+            signals.observe(batch_of([{schema.NAME: "gone"}]))
+            assert prometheus.value(f'{calls}{{span_name="gone"}}', until=1) == 1
+            assert prometheus.value(f'{calls}{{span_name="stays"}}') == 2
         finally:
             prometheus.stop()

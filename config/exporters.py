@@ -148,7 +148,7 @@ class PrometheusSettings(Settings):
         description="Most series of one family; the rest go to one with "
         'otel_metric_overflow="true".',
     )
-    metrics_expiration: Duration = Field(
+    series_expiration: Duration = Field(
         0.0,
         description="A series that got no span for this long is shown by one more scrape and then "
         "forgotten; if a span comes again, it begins at zero. Give it several scrape intervals; 0 "

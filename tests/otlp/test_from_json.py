@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import gc
 import json
 import tracemalloc
 from typing import TYPE_CHECKING, Any
@@ -365,6 +366,31 @@ def test_what_is_no_request_is_refused(text: bytes, reason: str) -> None:
     assert told.startswith("no valid ExportTraceServiceRequest in JSON: ")
     assert reason in told
     assert CANARY not in told
+
+
+def test_no_garbage_is_collected_meanwhile() -> None:
+    """Scenario: requests that make many objects, good and bad, with collection on and off.
+
+    Guarantees: nothing is collected in between, and afterwards it is as before.
+    """
+    span = {"attributes": [{"key": "k", "value": {"intValue": 1}}] * 50}
+    whole = {"resourceSpans": [{"scopeSpans": [{"spans": [span] * 500}]}]}
+    text = json.dumps(whole).encode()
+    phases: list[str] = []
+    gc.collect()
+    gc.callbacks.append(note := lambda phase, _info: phases.append(phase))
+    try:
+        protobuf_of(text, TRACES)
+        assert phases == []
+        assert gc.isenabled()
+        refused(text[:-1])
+        assert gc.isenabled()
+        gc.disable()
+        protobuf_of(text, TRACES)
+        assert not gc.isenabled()
+    finally:
+        gc.callbacks.remove(note)
+        gc.enable()
 
 
 def test_values_too_deep_for_the_parser_are_refused() -> None:

@@ -55,8 +55,10 @@ _EMBEDDED: Final = re.compile(
 # backslashes the first quote has, all have; one more pair in a string escapes what is behind it.
 _GAP: Final = r"(?:[ \t\r\n]|\\++[nrt])*+"
 _CLOSES: Final = r'(?:(?P=quote)\\(?P=quote)\\)*+(?P=quote)"'
+_KEY_TEXT: Final = r'(?:[^"\\\n]++|\\++(?!"))*+'
 _ESCAPED: Final = re.compile(
-    rf'\{{(?={_GAP}(?P<quote>\\++)"[^"\\\n]*+\\++"{_GAP}:)(?:{_GAP}(?:[{{}}\[\],:]'
+    rf'\{{(?={_GAP}(?P<quote>\\++)"{_KEY_TEXT}(?:(?!{_CLOSES})(?P=quote)\\++"{_KEY_TEXT}){{0,4}}+'
+    rf'\\++"{_GAP}:)(?:{_GAP}(?:[{{}}\[\],:]'
     rf'|(?P=quote)"(?:[^"\\\n]++|(?!{_CLOSES}|(?!(?P=quote))\\++")\\++"?)*+(?:{_CLOSES})?'
     r"|-?(?:\d[\d.eE+\-]*+|NaN|Infinity|true|false|null)(?![^ \t\r\n\]},\\])))*+",
     re.DOTALL,

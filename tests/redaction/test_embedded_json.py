@@ -152,6 +152,21 @@ def test_escaped_without_quotes_around(
         assert "Q" not in redactor.redact_text(f"body={document[:end]}").text
 
 
+@pytest.mark.parametrize("key", ["café", "C:\\dir", "line\nend", 'a "b"', "\\"])
+@pytest.mark.parametrize("levels", [1, 2])
+def test_escapes_in_the_first_key(
+    redactor: Redactor, unscreened: Redactor, key: str, levels: int
+) -> None:
+    """Scenario: the first key of an escaped object has escapes. Guarantees: the others decide."""
+    document = json.dumps({key: 1, "last_name": "QQ"})
+    for _ in range(levels):
+        document = json.dumps(document)[1:-1]
+    got = redacted(redactor, unscreened, f"body={document} done")
+    assert "Q" not in got
+    assert got.startswith(f"body={document[:10]}")
+    assert got.endswith("} done")
+
+
 def test_a_value_is_named_in_its_own_object_only(redactor: Redactor, unscreened: Redactor) -> None:
     """Scenario: names and values of several objects. Guarantees: each is for its own."""
     text = (
@@ -202,6 +217,7 @@ def test_long_and_hostile_texts_take_linear_time(redactor: Redactor) -> None:
         '{\\"',
         '{\\"a\\":',
         '{\\"a\\":\\"\\\\',
+        '{\\"a\\\\\\"',
         '{"',
         '{"a":',
         '{"a":1}b ',

@@ -41,7 +41,7 @@ if TYPE_CHECKING:
 # Replacing can bring a new match about; a string that is not at rest after this many is cut whole.
 _MAX_PASSES: Final = 6
 _SEGMENT: Final = re.compile(r"[^\s&;=?,\"'<>()\[\]{}|/:]+")
-_RULES_VERSION: Final = 4
+_RULES_VERSION: Final = 5
 _SHORT: Final = 64
 _MAX_REMEMBERED: Final = 4096
 _ENTITY_OF: Final = {

@@ -11,7 +11,7 @@ import re
 from functools import reduce
 from typing import TYPE_CHECKING, Final
 
-from processors.redaction.json_text import holds_json, quoted
+from processors.redaction.json_text import has_outgrown, holds_json, quoted
 from processors.redaction.keys import SCAN
 from processors.redaction.nested import MAX_DEPTH, NAME_KEYS, VALUE_KEYS
 from processors.redaction.operators import REDACTED, TOO_DEEP
@@ -91,8 +91,13 @@ def _with_embedded(
         plain = reduce(lambda written, _: _unquoted(written), range(levels), piece[0])
         new = _redacted(plain, walk, depth) if _has_deciding_key(plain, walk) else None
         if new is not None:
-            written = reduce(lambda plain, _: quoted(plain)[1:-1], range(levels), new)
-            parts += text[position : piece.start()], written
+            for _ in range(levels):
+                new = quoted(new)[1:-1]
+                if has_outgrown(new, piece[0]):
+                    walk.found.append(Found(REDACTED, "too deep"))
+                    new = TOO_DEEP
+                    break
+            parts += text[position : piece.start()], new
             position = piece.end()
     return "".join([*parts, text[position:]]) if parts else None
 

@@ -13,6 +13,9 @@ if TYPE_CHECKING:
 
 _QUOTED: Final = re.compile(r'[ \t\r\n]*"(?:[ \t\r\n"]|\\[nrt"\\])*[{\[]')
 _KEY_END: Final = re.compile(r'"[ \t\r\n]*:')
+# The longest digests, in place of digits in a list, take 42 times as much.
+_MOST_GROWTH: Final = 64
+_MAY_GROW_CHARS: Final = 1024
 
 
 class _Number(str):
@@ -81,6 +84,15 @@ def quoted(text: str) -> str:
     except UnicodeEncodeError:  # a lone surrogate came as an escape and must go as one
         return json.dumps(text)
     return encode_basestring(text)
+
+
+def has_outgrown(text: str, before: str) -> bool:
+    """Tell whether a redacted text is far longer than before.
+
+    In JSON within JSON each level doubles what stands before a quote or for a line's end: without
+    an end to it 4 kB would become 2 MB, and 1 MB more than there is memory.
+    """
+    return len(text) > _MOST_GROWTH * len(before) + _MAY_GROW_CHARS
 
 
 def leaves(text: str) -> Iterator[str]:

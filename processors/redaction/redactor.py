@@ -224,6 +224,9 @@ class Redactor:
                 following = sanitize(current)
             if following is None or following == current:
                 return current
+            if json_text.has_outgrown(following, text):
+                trail.found.append(Found(REDACTED, "too deep"))
+                return TOO_DEEP
             current = following
             if (trail.is_at_rest and sanitize is None) or self.operators.is_token(current):
                 return current

@@ -106,3 +106,28 @@ def test_long_and_hostile_texts_take_linear_time(redactor: Redactor) -> None:
     for piece in ('"a', '\\"', '"a":', '{"a":1}', '\n{"', "\\", '"pwd":1,', '"k" ', "]"):
         text = '{"pwd": "x' + piece * (200_000 // len(piece))
         assert '"x' not in redactor.redact_text(text).text
+
+
+def _in_quotes(text: str) -> str:
+    return json.dumps(text)
+
+
+def _with_bare_lines(text: str) -> str:
+    return json.dumps(text)[1:-1].replace("\\n", "\n")
+
+
+@pytest.mark.parametrize(("form", "between"), [(_in_quotes, "1,"), (_with_bare_lines, "\n")])
+def test_many_levels_do_not_make_it_long(
+    redactor: Redactor, unscreened: Redactor, form: Callable[[str], str], between: str
+) -> None:
+    """Scenario: JSON written in strings of JSON again and again; what is cut takes escapes in each.
+
+    Guarantees: the text that is stored is not hundreds of times as long as the one received.
+    """
+    text = f'{{"last_name": [{between * 4000}"QQ"], "pwd": 1}}'
+    for level in range(1, 13):
+        text = form(text)
+        got = redacted(redactor, unscreened, text)
+        assert "Q" not in got
+        assert len(got) < 100 * len(text)
+        assert level > 3 or "too_deep" not in got

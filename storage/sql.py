@@ -6,6 +6,7 @@ replaced files in place for a while, so a query sees one whole moment of the lak
 
 from __future__ import annotations
 
+import re
 import tempfile
 from dataclasses import replace
 from typing import TYPE_CHECKING, Final, TypeVar
@@ -47,8 +48,8 @@ _SETTINGS: Final = (
     "SET enable_progress_bar = true",
     "SET enable_progress_bar_print = false",
 )
-# How DuckDB's messages begin when a file is not there, whichever exception they come in
-_GONE: Final = "IO Error"
+# DuckDB's messages when a file is not there, whichever exception they come in; httpfs has its own
+_GONE: Final = re.compile(r"IO Error|HTTP Error.*\b404\b", re.DOTALL)
 _MOST_FILES_GONE: Final = 10
 
 
@@ -136,7 +137,7 @@ def from_newest_files(ask: Callable[[], Answer]) -> Answer:
             return ask()
         except (QueryError, duckdb.Error, OSError) as error:
             told = str(error.__cause__ if isinstance(error, QueryError) else error)
-            if not told.startswith(_GONE) or told in missed or len(missed) == _MOST_FILES_GONE:
+            if not _GONE.match(told) or told in missed or len(missed) == _MOST_FILES_GONE:
                 raise
             missed.add(told)
 

@@ -201,6 +201,32 @@ def test_files_that_go_away_are_asked_for_once_more(
     assert len(opened) == 4
 
 
+@pytest.mark.parametrize("is_told", [False, True])
+def test_an_object_that_goes_away_is_asked_for_once_more(is_told: bool) -> None:
+    """S3 objects are removed meanwhile, in the words of httpfs; then access is, which is final."""
+    url = "https://bucket.s3.amazonaws.com/lake/spans"
+    errors = [
+        f"HTTP Error: Unable to connect to URL {url}/1.parquet: 404 (Not Found).",
+        f"HTTP Error: HTTP GET error on '{url}/2.parquet' (HTTP 404)",
+        f"HTTP Error: HTTP GET error on '{url}/3.parquet' (HTTP 403)",
+    ]
+    left = errors.copy()
+
+    def ask() -> int:
+        error = duckdb.HTTPException(left.pop(0))
+        if is_told:
+            raise QueryError("the lake cannot be read") from error
+        raise error
+
+    with pytest.raises((QueryError, duckdb.HTTPException)):
+        sql.from_newest_files(ask)
+    assert left == []
+    left = errors[:2] * 2
+    with pytest.raises((QueryError, duckdb.HTTPException)):
+        sql.from_newest_files(ask)
+    assert left == errors[1:2]
+
+
 def test_a_file_that_stays_away_is_an_error(data: Path) -> None:
     """The manifest names a file that is not there: an error that says which, not a wrong count."""
     lake = SmallLake(data / "broken")

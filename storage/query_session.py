@@ -59,7 +59,7 @@ class QuerySession:
         self._most_bytes = max_result_bytes
         self._timeout_s = timeout
         self.is_spent = False
-        self._connection = connect(data, spills=False, is_session=True)
+        self._connection = from_newest_files(lambda: connect(data, spills=False, is_session=True))
         for statement in (
             "SET python_enable_replacements = false",
             f"SET memory_limit = '{memory_limit} bytes'",

@@ -178,10 +178,6 @@ def _open(connection: duckdb.DuckDBPyConnection, lakes: Sequence[str]) -> LakeFi
 
     Raises QueryError that names the lake that prevents it.
     """
-    return from_newest_files(lambda: _open_now(connection, lakes))
-
-
-def _open_now(connection: duckdb.DuckDBPyConnection, lakes: Sequence[str]) -> LakeFiles:
     try:
         log_lakes = find_log_lakes(connection, lakes)
         files = replace(read_promoted(connection, lakes), log_lakes=log_lakes)
@@ -192,7 +188,7 @@ def _open_now(connection: duckdb.DuckDBPyConnection, lakes: Sequence[str]) -> La
     except (duckdb.Error, ValueError, TypeError, LookupError) as error:
         if len(lakes) > 1:
             for lake in lakes:  # DuckDB need not say which
-                _open_now(connection, [lake])
+                _open(connection, [lake])
         raise QueryError(f"the lake at {', '.join(lakes)} cannot be read: {error}") from error
     else:
         return files

@@ -18,7 +18,7 @@ from collector.cli.aside import await_answer, percent_of, run_aside
 from collector.cli.completion import SqlCompleter, sql_tokens
 from collector.model.errors import QueryError
 from collector.model.printable import printable
-from storage.sql import connect, refresh, run_statements
+from storage.sql import connect, from_newest_files, refresh, run_statements
 from storage.sql_lakes import find_lakes
 from storage.sql_views import MACROS, VIEWS
 from storage.sql_vocabulary import read_tables, read_vocabulary
@@ -49,7 +49,7 @@ def run_shell(data: Sequence[str]) -> None:
     if not (sys.stdin.isatty() and sys.stdout.isatty()):
         raise QueryError(_NO_TERMINAL)
     lakes = find_lakes(data)
-    with connect(lakes, is_session=True) as connection:
+    with from_newest_files(lambda: connect(lakes, is_session=True)) as connection:
         session = _session(connection)
         _say(f"{', '.join(VIEWS)} of {len(lakes)} lake{'s' * (len(lakes) > 1)}; .help for help")
         while True:
@@ -106,7 +106,7 @@ def _answer(connection: duckdb.DuckDBPyConnection, lakes: Sequence[str], text: s
         if text.startswith("."):
             _command(connection, text)
             return
-        refresh(connection, lakes)
+        from_newest_files(lambda: refresh(connection, lakes))
         for statement in _statements(connection, text):
             result = _run(connection, statement)
             if result is not None:

@@ -8,6 +8,7 @@ that do not exist, and the connection's own errors (408, 431) never pass it.
 from __future__ import annotations
 
 import re
+from math import ceil
 from typing import TYPE_CHECKING, Final
 
 from config.cors import ANY
@@ -54,7 +55,7 @@ class Cors:
         self._headers = ", ".join([_HEADERS, *settings.allowed_headers]).encode()
         self._max_age: Headers = []
         if settings.max_age:
-            self._max_age = [(b"access-control-max-age", str(int(settings.max_age)).encode())]
+            self._max_age = [(b"access-control-max-age", str(ceil(settings.max_age)).encode())]
 
     def answer(self, request: Mapping[bytes, bytes]) -> Headers:
         """Return what every answer to a request with these headers carries, errors as well."""

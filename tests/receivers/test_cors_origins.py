@@ -99,7 +99,9 @@ def test_which_headers_are_allowed(
     assert found[b"access-control-allow-headers"] == allowed.encode()
 
 
-@pytest.mark.parametrize(("max_age", "sent"), [(0, None), (600, b"600"), (90.5, b"90")])
+@pytest.mark.parametrize(
+    ("max_age", "sent"), [(0, None), (600, b"600"), (90.5, b"91"), (0.5, b"1")]
+)
 def test_how_long_a_preflight_holds(max_age: float, sent: bytes | None) -> None:
     """Scenario: no time and times. Guarantees: no header, or whole seconds."""
     cors = Cors(CorsSettings(allowed_origins=(SHOP,), max_age=max_age))

@@ -1,4 +1,4 @@
-"""Secrets: by their issuers' prefixes and by what stands before them, each cut alone."""
+"""Secrets: by their issuers' prefixes, and by the words and names before them, each cut alone."""
 
 from __future__ import annotations
 
@@ -7,33 +7,15 @@ from typing import Final
 from presidio_analyzer import Pattern
 
 from processors.redaction.recognizers import FailClosedRecognizer
+from processors.redaction.secret_names import (
+    BARE,
+    DIGIT_OR_HUMP,
+    DIGIT_OR_SIGN,
+    NAME_OF_ONE,
+    PLACEHOLDER,
+)
+from processors.redaction.secret_notations import NOTATED
 from processors.redaction.secret_prefixes import HEAD, PREFIXED
-
-# A value that is code or a placeholder, not a secret: null, $1, ${VAR}, {{ x }}, :name, %(x)s, ***
-_PLACEHOLDER: Final = (
-    r"(?!(?:null|none|nil|true|false|undefined|string|required|optional|empty|redacted)\b"
-    r"|\$\{|\{\{|\$\d|%\(|:\w|\*{3})"
-)
-_RUN: Final = r"[^\s\"',;&<>]"
-
-
-def _ahead(sign: str) -> str:
-    """Ask for a sign of a secret before the run ends.
-
-    A run too long for that counts as one: looking on from every bearer in ``bearer+bearer+…`` takes
-    quadratic time.
-    """
-    return rf"(?={_RUN}{{0,255}}?{sign}|{_RUN}{{256}})"
-
-
-_DIGIT_OR_HUMP: Final = _ahead(r"(?:\d|(?-i:[a-z][A-Z]))")
-_DIGIT_OR_SIGN: Final = _ahead(r"[\d!@#$%^*_+=]")
-_BARE: Final = r"[^\s\"',;&<>\\]"
-_NAME_OF_ONE: Final = (
-    r"(?:pass(?:word|wd|phrase|code|wort)|pwd|secret|api[_.\- ]?key|(?:access|secret|private"
-    r"|signing|encryption|account|master)[_.\- ]?key|(?:auth|access|refresh|id|session|bearer"
-    r"|security|csrf)[_.\- ]?token|credentials?)"
-)
 
 _IN_CONTEXT: Final = (
     (
@@ -45,22 +27,22 @@ _IN_CONTEXT: Final = (
     ),
     (
         "authorization scheme",
-        rf"\b(?:bearer|apikey)[ +]{{1,3}}{_DIGIT_OR_HUMP}(?P<secret>{_BARE}{{8,}})",
+        rf"\b(?:bearer|apikey)[ +]{{1,3}}{DIGIT_OR_HUMP}(?P<secret>{BARE}{{8,}})",
     ),
     ("long bearer", r"\bbearer {1,3}(?P<secret>[A-Za-z0-9+/=._~-]{20,})"),
     (
         "basic scheme",
         (
-            rf"\bbasic {{1,3}}{_DIGIT_OR_HUMP}(?P<secret>[A-Za-z0-9+/]{{8,}}={{1,2}}"
+            rf"\bbasic {{1,3}}{DIGIT_OR_HUMP}(?P<secret>[A-Za-z0-9+/]{{8,}}={{1,2}}"
             r"|[A-Za-z0-9+/]{12,})(?![A-Za-z0-9+/=-])"
         ),
     ),
-    ("token scheme", rf"\btoken {{1,3}}{_DIGIT_OR_HUMP}(?P<secret>[A-Za-z0-9_.-]{{20,}})"),
+    ("token scheme", rf"\btoken {{1,3}}{DIGIT_OR_HUMP}(?P<secret>[A-Za-z0-9_.-]{{20,}})"),
     (
         "authorization header",
         (
             r"\bauthori[sz]ation[\"']?\s{0,3}[:=]\s{0,3}[\"']?(?:(?:bearer|basic|token|digest|apikey"
-            rf"|negotiate) {{1,3}})?{_PLACEHOLDER}(?P<secret>{_BARE}{{8,}})"
+            rf"|negotiate) {{1,3}})?{PLACEHOLDER}(?P<secret>{BARE}{{8,}})"
         ),
     ),
     (
@@ -77,36 +59,36 @@ _IN_CONTEXT: Final = (
         (
             r"[?&;#](?:[\w.\-]{0,40}(?:token|secret|passw(?:or)?d|pwd|api_?key|access_?key|signature"
             r"|credential|jwt|otp)|key|sig|auth|sid|code)="
-            rf"{_PLACEHOLDER}(?P<secret>[^&\s#\"'<>;]{{4,}})"
+            rf"{PLACEHOLDER}(?P<secret>[^&\s#\"'<>;]{{4,}})"
         ),
     ),
     (
         "assigned secret",
         (
-            rf"{_NAME_OF_ONE}\w{{0,12}}[\"']?\]?\s{{0,3}}(?:=>|:=|={{1,2}})\s{{0,3}}{_PLACEHOLDER}"
+            rf"{NAME_OF_ONE}\w{{0,12}}[\"']?\]?\s{{0,3}}(?:=>|:=|={{1,2}})\s{{0,3}}{PLACEHOLDER}"
             rf"(?:\\?\"(?P<secret>[^\"\\]{{1,256}})|'(?P<secret>[^']{{1,256}})"
-            rf"|(?P<secret>{_BARE}{{3,}}))"
+            rf"|(?P<secret>{BARE}{{3,}}))"
         ),
     ),
     (
         "quoted secret",
         (
-            rf"{_NAME_OF_ONE}\w{{0,12}}\\?[\"']\s{{0,3}}:\s{{0,3}}(?:\\?\"(?P<secret>[^\"\\]{{1,256}})"
+            rf"{NAME_OF_ONE}\w{{0,12}}\\?[\"']\s{{0,3}}:\s{{0,3}}(?:\\?\"(?P<secret>[^\"\\]{{1,256}})"
             r"|'(?P<secret>[^']{1,256}))"
         ),
     ),
     (
         "secret after a colon",
         (
-            rf"{_NAME_OF_ONE}\s{{0,3}}(?::|\bis\b)\s{{0,3}}{_PLACEHOLDER}[\"']?"
-            rf"{_DIGIT_OR_SIGN}(?P<secret>{_BARE}{{6,}})"
+            rf"{NAME_OF_ONE}\s{{0,3}}(?::|\bis\b)\s{{0,3}}{PLACEHOLDER}[\"']?"
+            rf"{DIGIT_OR_SIGN}(?P<secret>{BARE}{{6,}})"
         ),
     ),
     (
         "token assigned",
         (
-            rf"(?<![A-Za-z])token[\"']?\s{{0,3}}[:=]\s{{0,3}}[\"']?{_PLACEHOLDER}{_DIGIT_OR_HUMP}"
-            rf"(?P<secret>{_BARE}{{8,}})"
+            rf"(?<![A-Za-z])token[\"']?\s{{0,3}}[:=]\s{{0,3}}[\"']?{PLACEHOLDER}{DIGIT_OR_HUMP}"
+            rf"(?P<secret>{BARE}{{8,}})"
         ),
     ),
     (
@@ -140,6 +122,6 @@ class SecretRecognizer(FailClosedRecognizer):
             "SECRET",
             patterns=[
                 *(Pattern(name, HEAD + text, 0.9) for name, text in PREFIXED),
-                *(Pattern(name, text, 0.7) for name, text in _IN_CONTEXT),
+                *(Pattern(name, text, 0.7) for name, text in (*_IN_CONTEXT, *NOTATED)),
             ],
         )

@@ -1,0 +1,56 @@
+# ruff: noqa: E501 - tables of samples
+"""Secrets under a name that tells it, in notations that are neither JSON nor an assignment."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+if TYPE_CHECKING:
+    from processors.redaction import Redactor
+
+# {} is a made-up value
+NOTATIONS = [
+    "<cfg><db-password>{}</db-password></cfg>", '<ns1:Password xsi:type="xsd:string">{}</ns1:Password>',
+    "<client_secret><![CDATA[{}]]></client_secret>", "&lt;password&gt;{}&lt;/password&gt;",
+    "<SecretAccessKey>{}</SecretAccessKey>", "<wsse:token>{}</wsse:token>", '<Header name="X-Api-Key">{}</Header>',
+    '<add key="DbPassword" value="{}"/>', '<input name="csrf_token" value="{}">',
+    "- name: DB_PASSWORD\n  value: {}\n- name: B", '- name: API_TOKEN\n  value: "{}"', "{{'name': 'x-api-key', 'value': '{}'}}",
+    "[(b'host', b'x'), (b'x-api-key', b'{}')]", "('GITHUB_TOKEN', '{}')", "[('client_secret', '{}'), ('a', 'b')]",
+    "(b'authorization-token', b'Token {}')", "run --password {} --verbose", 'run --api-key "{}"', "['run', '--auth-token', '{}', '-v']",
+    '--b\r\nContent-Disposition: form-data; name="password"\r\n\r\n{}\r\n--b--',
+    '--b\r\nContent-Disposition: form-data; name="api_token"\r\nContent-Type: text/plain\r\n\r\n{}\r\n--b--',
+]  # fmt: skip
+
+ORDINARY = [
+    "<password>required</password>", '<label for="password">Password</label>', "<th>Password</th><td>x</td>",
+    "<token>hello</token>", "<password/>", "<secret></secret>", '<option name="password">Password grant</option>',
+    "- name: tls-secret\n  secretName: b", "- name: DB_PASSWORD\n  valueFrom: x", "('username', 'password')",
+    "['password', 'email', 'phone']", "('api_key', 'base')", "run --max-tokens 4096 --token-count 12",
+    "--password is required", "--password --user jane", "pass --token to log in", 'name="password"; x',
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("notation", NOTATIONS)
+@pytest.mark.parametrize("value", ["k7Qm2vXw9LpR", "hunter2+xyz"])
+def test_a_secret_in_a_notation(redactor: Redactor, notation: str, value: str) -> None:
+    """Scenario: one secret in one notation. Guarantees: exactly it goes; again changes nothing."""
+    redacted = redactor.redact_text(notation.format(value)).text
+    assert redacted == notation.format("<SECRET>")
+    assert redactor.redact_text(redacted).text == redacted
+
+
+@pytest.mark.parametrize("text", ORDINARY)
+def test_a_name_without_a_secret(redactor: Redactor, text: str) -> None:
+    """Scenario: what a secret is called, and none behind it. Guarantees: the text stays."""
+    assert redactor.redact_text(text).text == text
+
+
+@pytest.mark.parametrize(
+    "piece", ["password>", ":token a ", '<a name="token" ', "--password ", "('token', '"]
+)
+def test_names_without_end(unscreened: Redactor, piece: str) -> None:
+    """Scenario: 100 kB of what such a notation begins with. Guarantees: time in proportion."""
+    redacted = unscreened.redact_text(f"{piece * (100_000 // len(piece))} j@x.com").text
+    assert redacted.endswith(" <EMAIL_ADDRESS>")

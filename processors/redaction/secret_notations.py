@@ -17,6 +17,8 @@ _NAME: Final = rf"(?:{NAME_OF_ONE}|(?<![A-Za-z])token(?!s)|(?<![A-Za-z])jwt(?![A
 _REST: Final = r"[\w.\-]{0,12}"
 _MARK: Final = r"(?:<|&lt;)"
 _TEXT: Final = r"(?:[^<>&]|&(?!lt;))"
+# What a command is given between its name and the flag that has the secret
+_GIVEN: Final = r"\b[^\r\n]{0,80}?\s"
 _QUOTED: Final = r"(?:\"(?P<secret>[^\"\\\r\n]{1,1024})\"|'(?P<secret>[^'\r\n]{1,1024})')"
 
 NOTATED: Final = (
@@ -74,6 +76,33 @@ NOTATED: Final = (
         (
             rf"\bname=\"[^\"\r\n]{{0,40}}?{_NAME}{_REST}\"(?:[^\r\n]{{0,120}}+\r?\n){{1,3}}?\r?\n"
             r"(?P<secret>[^\r\n]{1,1024})"
+        ),
+    ),
+    (
+        # CREATE USER x PASSWORD '…', IDENTIFIED BY '…', token LIKE '…', api_key IN ('…')
+        "secret in a statement",
+        (
+            rf"(?:{_NAME}{_REST}(?=[\s(])|\bidentified(?:\s{{1,3}}with\s{{1,3}}\w{{1,64}})?\s{{1,3}}by"
+            r"(?:\s{1,3}password)?|\bcrypt)\s{0,3}(?:(?:<>|!=|\bi?like\b|\bin\b)\s{0,3})?\(?\s{0,3}"
+            rf"'{PLACEHOLDER}(?P<secret>[^'\r\n]{{1,256}})'"
+        ),
+    ),
+    (
+        "secret of redis",
+        (
+            r"(?:\A(?-i:AUTH) (?:\S{1,64} )?|\b(?:requirepass|masterauth) {1,3})"
+            rf"(?!\?|failed|required){PLACEHOLDER}(?P<secret>[^\s\"']{{3,256}})\s{{0,3}}(?:\Z|(?=\n))"
+        ),
+    ),
+    ("secret of a login", r"\blogin {1,3}\S{1,128} {1,3}password {1,3}(?P<secret>\S{1,256})"),
+    (
+        "secret of a command line",
+        (
+            rf"(?:\bcurl{_GIVEN}(?:-u|--user|--proxy-user)[ =]?[\"']?[^\s:'\"]{{1,128}}:"
+            rf"|\b(?:mysql|mysqldump|mysqladmin|mariadb){_GIVEN}(?-i:-p)(?=\S)"
+            rf"|\b(?:sshpass|(?:docker|podman|az|oc|helm registry) login{_GIVEN}?) ?(?-i:-p) ?"
+            rf"|\bredis-cli{_GIVEN}(?-i:-a) {{1,3}}|-pass(?:in|out) pass:)"
+            rf"[\"']?{PLACEHOLDER}(?P<secret>[^\s'\"]{{1,256}})"
         ),
     ),
 )

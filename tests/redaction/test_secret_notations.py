@@ -21,6 +21,12 @@ NOTATIONS = [
     "(b'authorization-token', b'Token {}')", "run --password {} --verbose", 'run --api-key "{}"', "['run', '--auth-token', '{}', '-v']",
     '--b\r\nContent-Disposition: form-data; name="password"\r\n\r\n{}\r\n--b--',
     '--b\r\nContent-Disposition: form-data; name="api_token"\r\nContent-Type: text/plain\r\n\r\n{}\r\n--b--',
+    "CREATE USER bob WITH PASSWORD '{}'", "ALTER USER bob IDENTIFIED BY '{}'", "SET PASSWORD FOR 'b'@'h' = PASSWORD('{}')",
+    "CREATE USER 'b'@'%' IDENTIFIED WITH mysql_native_password BY '{}'", "SELECT 1 FROM u WHERE token LIKE '{}'",
+    "SELECT 1 FROM u WHERE api_key IN ('{}')", "CREATE SECRET (TYPE s3, KEY_ID 'k', SECRET '{}')",
+    "AUTH {}", "AUTH default {}", "CONFIG SET requirepass {}", "machine api.x.com login jane password {}",
+    "curl -s -u bob:{} https://x", "mysql -uroot -p{} db", "sshpass -p {} ssh x", "docker login -u b -p {} r.io",
+    "redis-cli -h r -a {} ping", "openssl rsa -passin pass:{}",
 ]  # fmt: skip
 
 ORDINARY = [
@@ -29,6 +35,9 @@ ORDINARY = [
     "- name: tls-secret\n  secretName: b", "- name: DB_PASSWORD\n  valueFrom: x", "('username', 'password')",
     "['password', 'email', 'phone']", "('api_key', 'base')", "run --max-tokens 4096 --token-count 12",
     "--password is required", "--password --user jane", "pass --token to log in", 'name="password"; x',
+    "AUTH ?", "AUTH failed", "SELECT 'password', 'b'", "SELECT password FROM users WHERE name = 'Jane'",
+    "INSERT INTO t (id, password) VALUES (?, ?)", "mysql -u root -p db", "mysql -P3306 -h x", "docker run -p 8080:80 x",
+    "user bob identified by mail", "docker run -u 1000:1000 x", "KeyError: 'password'",
 ]  # fmt: skip
 
 

@@ -32,6 +32,15 @@ _SECRET_PAIRS: Final = frozenset(
         ("signing", "key"), ("encryption", "key"), ("account", "key"), ("shared", "key"),
         ("master", "key"), ("ssh", "key"), ("auth", "key"), ("connection", "string"),
         ("session", "key"), ("goog", "signature"), ("amz", "signature"), ("hub", "signature"),
+        ("slack", "signature"), ("stripe", "signature"), ("storage", "key"), ("hmac", "key"),
+        ("fernet", "key"), ("license", "key"), ("subscription", "key"), ("functions", "key"),
+        ("role", "key"), ("openai", "key"), ("anthropic", "key"), ("db", "pass"),
+        ("database", "pass"), ("smtp", "pass"), ("imap", "pass"), ("mail", "pass"),
+        ("redis", "pass"), ("mysql", "pass"), ("pg", "pass"), ("postgres", "pass"),
+        ("mongo", "pass"), ("rabbitmq", "pass"), ("amqp", "pass"), ("ldap", "pass"),
+        ("ftp", "pass"), ("ssh", "pass"), ("http", "pass"), ("proxy", "pass"), ("basic", "pass"),
+        ("user", "pass"), ("admin", "pass"), ("root", "pass"), ("auth", "pass"),
+        ("login", "pass"),
     },
 )  # fmt: skip
 # Said of the thing, not the thing: token.type, api_key_count, authorization.result.

@@ -6,7 +6,8 @@ from typing import Final
 
 # A value that is code or a placeholder, not a secret: null, $1, ${VAR}, {{ x }}, :name, %(x)s, ***
 PLACEHOLDER: Final = (
-    r"(?!(?:null|none|nil|true|false|undefined|string|required|optional|empty|redacted)\b"
+    r"(?!(?:null|none|nil|true|false|undefined|string|required|optional|empty|redacted"
+    r"|include|omit|same-origin)\b"
     r"|\$\{|\{\{|\$\d|%\(|:\w|\*{3})"
 )
 _RUN: Final = r"[^\s\"',;&<>]"
@@ -24,8 +25,22 @@ def _ahead(sign: str) -> str:
 DIGIT_OR_HUMP: Final = _ahead(r"(?:\d|(?-i:[a-z][A-Z]))")
 DIGIT_OR_SIGN: Final = _ahead(r"[\d!@#$%^*_+=]")
 BARE: Final = r"[^\s\"',;&<>\\]"
+# Looked for from its end, so that not more beginnings of words have to be tried. A pass alone is a
+# verb; what a service or an account has is its password.
+_OWNED: Final = (
+    r"(?<=(?:db|database|smtp|imap|mail|redis|mysql|pg|postgres|mongo|rabbitmq|amqp|ldap|ftp|ssh"
+    r"|http|proxy|basic|user|admin|root|auth|login)[_.\-]?)pass(?![a-z])"
+    r"|(?<=(?:ssh|storage|hmac|fernet|license|subscription|functions|role|openai|anthropic)[_.\-])"
+    r"key"
+)
 NAME_OF_ONE: Final = (
-    r"(?:pass(?:word|wd|phrase|code|wort)|pwd|secret|api[_.\- ]?key|(?:access|secret|private"
-    r"|signing|encryption|account|master)[_.\- ]?key|(?:auth|access|refresh|id|session|bearer"
-    r"|security|csrf)[_.\- ]?token|credentials?)"
+    r"(?:pass(?:word|wd|phrase|code|wort)|pwd|secret(?:[_.\-]?key[_.\-]?base)?|api[_.\- ]?key"
+    r"|(?:access|secret|private|signing|encryption|account|master)[_.\- ]?key"
+    r"|(?:auth|access|refresh|id|session|bearer|security|csrf)[_.\- ]?token|credentials?"
+    rf"|{_OWNED})"
+)
+# What an SDK writes around a value: SecretStr('…'), Some("…"), b'…', []string{"…"}
+WRAPPED: Final = (
+    r"(?:(?:\[\]string\{|(?:secret|(?:secret|byte)?str(?:ing)?|some|just|crypt)\(|[(\[])\s{0,3})?"
+    r"(?:[bfru$@]{1,2}(?=[\"']))?"
 )

@@ -58,7 +58,8 @@ NOTATED: Final = (
         # [(b'x-api-key', b'…')], ('token', '…'): a pair, and the second no other name
         "secret of a pair",
         (
-            rf"[(\[{{]\s{{0,3}}b?[\"'][\w.\-]{{0,40}}?{_NAME}{_REST}[\"']\s{{0,3}},\s{{0,3}}"
+            rf"[(\[{{]\s{{0,3}}b?[\"'][\w.\-]{{0,40}}?(?:{_NAME}|authorization){_REST}[\"']\s{{0,3}},"
+            r"\s{0,3}"
             rf"b?[\"'](?:(?:bearer|basic|token) {{1,3}})?{DIGIT_OR_SIGN}"
             r"(?P<secret>[^\s\"']{6,1024})[\"']\s{0,3},?\s{0,3}[)\]}]"
         ),
@@ -82,8 +83,9 @@ NOTATED: Final = (
         # CREATE USER x PASSWORD '…', IDENTIFIED BY '…', token LIKE '…', api_key IN ('…')
         "secret in a statement",
         (
-            rf"(?:{_NAME}{_REST}(?=[\s(])|\bidentified(?:\s{{1,3}}with\s{{1,3}}\w{{1,64}})?\s{{1,3}}by"
-            r"(?:\s{1,3}password)?|\bcrypt)\s{0,3}(?:(?:<>|!=|\bi?like\b|\bin\b)\s{0,3})?\(?\s{0,3}"
+            rf"(?:{NAME_OF_ONE}{_REST}(?=[\s(])|\bcrypt|token{_REST}(?= (?:<>|!=|i?like|in)\b)"
+            r"|\bidentified(?:\s{1,3}with\s{1,3}\w{1,64})?\s{1,3}by(?:\s{1,3}password)?)\s{0,3}"
+            r"(?:(?:<>|!=|\bi?like\b|\bin\b)\s{0,3})?\(?\s{0,3}"
             rf"'{PLACEHOLDER}(?P<secret>[^'\r\n]{{1,256}})'"
         ),
     ),

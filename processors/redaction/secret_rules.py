@@ -13,10 +13,14 @@ from processors.redaction.secret_names import (
     DIGIT_OR_SIGN,
     NAME_OF_ONE,
     PLACEHOLDER,
+    WRAPPED,
 )
 from processors.redaction.secret_notations import NOTATED
 from processors.redaction.secret_prefixes import HEAD, PREFIXED
 
+_PARAMETER: Final = r"[A-Za-z][\w\-]{0,40}=(?:\"[^\"\r\n]+\"|[^\s,\"']+)"
+# the value of a cookie may stand in quotes
+_IN_QUOTES: Final = r"(?:\"[^\"\r\n]{0,2048}\"(?=[;\s]))?"
 _IN_CONTEXT: Final = (
     (
         "private key block",
@@ -41,13 +45,32 @@ _IN_CONTEXT: Final = (
     (
         "authorization header",
         (
-            r"\bauthori[sz]ation[\"']?\s{0,3}[:=]\s{0,3}[\"']?(?:(?:bearer|basic|token|digest|apikey"
-            rf"|negotiate) {{1,3}})?{PLACEHOLDER}(?P<secret>{BARE}{{8,}})"
+            r"\bauthori[sz]ation[\"']?\s{0,3}(?:=>|[:=])\s{0,3}\[?[\"']?(?:(?:bearer|basic|token"
+            rf"|digest|apikey|negotiate) {{1,3}})?{PLACEHOLDER}(?P<secret>{BARE}{{8,}})"
+        ),
+    ),
+    (
+        # of any other scheme: Splunk …, NTLM …, SharedKey account:…
+        "authorization of a scheme",
+        (
+            r"\bauthori[sz]ation[\"']?\s{0,3}(?:=>|[:=])\s{0,3}\[?[\"']?[A-Za-z][\w\-]{1,24} {1,3}"
+            rf"{DIGIT_OR_HUMP}(?P<secret>{BARE}{{8,}})"
+        ),
+    ),
+    (
+        # Digest username="…", response="…"; AWS4-HMAC-SHA256 Credential=…, Signature=…
+        "authorization parameters",
+        (
+            r"\bauthori[sz]ation[\"']?\s{0,3}(?:=>|[:=])\s{0,3}[\"']?[A-Za-z][\w\-]{1,24} {1,3}"
+            rf"(?P<secret>{_PARAMETER}(?:,\s{{0,3}}{_PARAMETER}){{0,16}})"
         ),
     ),
     (
         "cookie header",
-        r"\bcookie[\"']?\s?:\s{0,3}[\"']?(?P<secret>[^\s=;\"']{1,64}=[^\r\n\"']{2,})",
+        (
+            r"\bcookie2?[\"']?\s?(?:=>|:)\s{0,3}\[?[\"']?(?P<secret>[^\s=;\"']{1,64}="
+            rf"{_IN_QUOTES}(?:[^\r\n\"'=]|={_IN_QUOTES}){{2,}})"
+        ),
     ),
     (
         "url password",
@@ -58,14 +81,28 @@ _IN_CONTEXT: Final = (
         "query secret",
         (
             r"[?&;#](?:[\w.\-]{0,40}(?:token|secret|passw(?:or)?d|pwd|api_?key|access_?key|signature"
-            r"|credential|jwt|otp)|key|sig|auth|sid|code)="
+            r"|credential|assertion|jsessionid|phpsessid|jwt|otp)"
+            r"|key|sig|auth|sid|code)="
             rf"{PLACEHOLDER}(?P<secret>[^&\s#\"'<>;]{{4,}})"
         ),
+    ),
+    (
+        "form secret",
+        (
+            r"(?<![\w.\-])(?:client_assertion|code_verifier|samlresponse|device_code)="
+            r"(?P<secret>[^&\s#\"'<>;]{16,})"
+        ),
+    ),
+    (
+        # url.query has no question mark before its first
+        "first query secret",
+        (rf"\A(?:key|sig|code)={DIGIT_OR_HUMP}(?P<secret>[\w.~%+/\-]{{20,}}={{0,2}})(?:&|\Z)"),
     ),
     (
         "assigned secret",
         (
             rf"{NAME_OF_ONE}\w{{0,12}}[\"']?\]?\s{{0,3}}(?:=>|:=|={{1,2}})\s{{0,3}}{PLACEHOLDER}"
+            rf"{WRAPPED}(?![\"']?\*{{3}})"
             rf"(?:\\?\"(?P<secret>[^\"\\]{{1,256}})|'(?P<secret>[^']{{1,256}})"
             rf"|(?P<secret>{BARE}{{3,}}))"
         ),
@@ -73,8 +110,16 @@ _IN_CONTEXT: Final = (
     (
         "quoted secret",
         (
-            rf"{NAME_OF_ONE}\w{{0,12}}\\?[\"']\s{{0,3}}:\s{{0,3}}(?:\\?\"(?P<secret>[^\"\\]{{1,256}})"
-            r"|'(?P<secret>[^']{1,256}))"
+            rf"{NAME_OF_ONE}\w{{0,12}}\\?[\"']\s{{0,3}}:\s{{0,3}}{WRAPPED}"
+            r"(?:\\?\"(?P<secret>[^\"\\]{1,256})|'(?P<secret>[^']{1,256}))"
+        ),
+    ),
+    (
+        # password: "…", Password:Some("…") of YAML, Go, Rust, Ruby, JavaScript
+        "quoted secret after a colon",
+        (
+            rf"{NAME_OF_ONE}\w{{0,12}}\s{{0,3}}:\s{{0,3}}{WRAPPED}(?:\"{PLACEHOLDER}"
+            rf"(?P<secret>[^\"\\\r\n]{{1,256}})\"|'{PLACEHOLDER}(?P<secret>[^'\r\n]{{1,256}})')"
         ),
     ),
     (
@@ -87,8 +132,8 @@ _IN_CONTEXT: Final = (
     (
         "token assigned",
         (
-            rf"(?<![A-Za-z])token[\"']?\s{{0,3}}[:=]\s{{0,3}}[\"']?{PLACEHOLDER}{DIGIT_OR_HUMP}"
-            rf"(?P<secret>{BARE}{{8,}})"
+            rf"(?<![A-Za-z])(?:token|jwt)[\"']?\s{{0,3}}(?:=>|[:=])\s{{0,3}}{WRAPPED}[\"']?"
+            rf"{PLACEHOLDER}{DIGIT_OR_HUMP}(?P<secret>{BARE}{{8,}})"
         ),
     ),
     (

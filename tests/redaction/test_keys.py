@@ -42,7 +42,7 @@ traceloop.entity.input openinference.span.kind feature_flag.key messaging.kafka.
 aws.s3.key cache.key partition_key primary_key sort.key faas.trigger otel.scope.name
 HTTPServer JSONPath totalTOKENs IDEs TOKENcount APIkeyCount OStype GPUtemperature URLpath SDKname
 design.tokens enduser.role email.count passenger.count author compass.heading keyboard.layout
-headphones.model monkey turkey.region bypass passive
+headphones.model monkey turkey.region bypass passive db.pass.count first.pass
 """.split()  # noqa: SIM905 - a list of eighty lines reads worse
 
 CREDENTIAL = """
@@ -55,6 +55,8 @@ x-api-key http.request.header.x-api-key openai.api_key OPENAI_API_KEY
 access_token accessToken refresh_token id_token csrf_token token auth.token x-amz-security-token
 aws.secret_access_key private_key privateKey ssh_key credentials jwt bearer passphrase
 proxy-authorization connection_string connectionString signing_key sessionToken
+DB_PASS smtp.pass redisPass AZURE_STORAGE_KEY SUPABASE_SERVICE_ROLE_KEY FERNET_KEY
+ocp-apim-subscription-key x-functions-key x-slack-signature stripe-signature
 """.split()  # noqa: SIM905
 
 IDENTITY = """

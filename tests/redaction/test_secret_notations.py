@@ -27,6 +27,10 @@ NOTATIONS = [
     "AUTH {}", "AUTH default {}", "CONFIG SET requirepass {}", "machine api.x.com login jane password {}",
     "curl -s -u bob:{} https://x", "mysql -uroot -p{} db", "sshpass -p {} ssh x", "docker login -u b -p {} r.io",
     "redis-cli -h r -a {} ping", "openssl rsa -passin pass:{}",
+    "DB_PASS={}", "smtp_pass: {}", "export AZURE_STORAGE_KEY={}", "SECRET_KEY_BASE: {}", '{{:token=>"{}"}}',
+    "Config(password='{}')", "Client(api_key=b'{}')", "Settings(api_key=SecretStr('{}'))", 'Config {{ password: Some("{}") }}',
+    'http.Header{{"X-Api-Key":[]string{{"{}"}}}}', "password = crypt('{}', salt)", 'mutation {{ login(password: "{}") {{ id }} }}',
+    "Authorization: Splunk {}", "Proxy-Authorization: NTLM {}", "(b'authorization', b'Token {}')",
 ]  # fmt: skip
 
 ORDINARY = [
@@ -38,6 +42,8 @@ ORDINARY = [
     "AUTH ?", "AUTH failed", "SELECT 'password', 'b'", "SELECT password FROM users WHERE name = 'Jane'",
     "INSERT INTO t (id, password) VALUES (?, ?)", "mysql -u root -p db", "mysql -P3306 -h x", "docker run -p 8080:80 x",
     "user bob identified by mail", "docker run -u 1000:1000 x", "KeyError: 'password'",
+    "fetch(u, {credentials: 'include'})", "Unexpected token '<', not valid JSON", "first_pass=3", "api_key: Optional[str] = None",
+    'password: "required"', "bypass=true9", "storage: keys", "Authorization: required for this",
 ]  # fmt: skip
 
 
@@ -47,6 +53,23 @@ def test_a_secret_in_a_notation(redactor: Redactor, notation: str, value: str) -
     """Scenario: one secret in one notation. Guarantees: exactly it goes; again changes nothing."""
     redacted = redactor.redact_text(notation.format(value)).text
     assert redacted == notation.format("<SECRET>")
+    assert redactor.redact_text(redacted).text == redacted
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "client_id=a&code_verifier=correcthorse9876", "client_assertion=correcthorse9876", "key=correcthorse9876543210",
+        'Password: "correcthorse"', "password: 'correcthorse'", 'Cookie: theme="dark"; sid=correcthorse',
+        "cookie => sid=correcthorse", 'Authorization: Digest username="m", response="correcthorse"',
+        "Authorization: AWS4-HMAC-SHA256 Credential=a/b, SignedHeaders=host, Signature=correcthorse",
+        'Authorization: OAuth a="b", oauth_signature="correcthorse"',
+    ],
+)  # fmt: skip
+def test_a_secret_of_letters(redactor: Redactor, text: str) -> None:
+    """Scenario: quoted values and headers of several parts. Guarantees: no part stays."""
+    redacted = redactor.redact_text(text).text
+    assert "correcthorse" not in redacted
     assert redactor.redact_text(redacted).text == redacted
 
 

@@ -81,6 +81,45 @@ def test_dropped_content_keeps_role_and_length() -> None:
     assert got["other"] == "tell me"
 
 
+@pytest.mark.parametrize(
+    "key",
+    [
+        "gen_ai.completion.0.reasoning_content", "gen_ai.completion.0.refusal",
+        "llm.output_messages.0.message.contents.0.message_content.reasoning",
+        "llm.input_messages", "llm.prompts",
+        "llm.choices.0.completion.text", "llm.prompt_template.template",
+        "llm.tools.0.tool.json_schema",
+        "llm.request.functions.0.parameters", "input.audio.transcript", "output.images.0.image.url",
+        "retrieval.documents", "document.content", "reranker.output_documents.0.document.metadata",
+        "embedding.text", "tool_call.function.arguments", "mcp.request.argument",
+        "mcp.response.value",
+        "db.query.result.document", "db.query.result.0.metadata", "ai.values", "ai.prompt.tools",
+        "tool_arguments", "tool_response", "request_data", "response_data", "events",
+        "model_request_parameters", "mlflow.chat.messages", "langfuse.observation.input",
+        "langfuse.trace.output", "gcp.vertex.agent.llm_request",
+    ],
+)  # fmt: skip
+def test_what_sdks_call_content_is_dropped(key: str) -> None:
+    """Scenario: text under a name of one SDK. Guarantees: only its length stays."""
+    redactor = Redactor(RedactionSettings(content="drop"))
+    assert redactor.redact_text("what she wrote", key).text == "<CONTENT:14>"
+
+
+@pytest.mark.parametrize(
+    "key",
+    [
+        "llm.model_name", "llm.invocation_parameters", "gen_ai.completion.0.finish_reason",
+        "gen_ai.usage.reasoning_tokens", "ai.toolCall.name", "ai.response.id", "tool.name",
+        "mcp.method.name", "llm.tools.0.tool.name", "events.count", "db.query.text", "url.full",
+        "http.request.header.input", "retrieval.documents.0.document.score", "input.mime_type",
+    ],
+)  # fmt: skip
+def test_what_is_no_content_stays(key: str) -> None:
+    """Scenario: names beside content, with its words in them. Guarantees: their values stay."""
+    redactor = Redactor(RedactionSettings(content="drop"))
+    assert redactor.redact_text("what she wrote", key).text == "what she wrote"
+
+
 def test_hashed_content_joins() -> None:
     """Scenario: the same text twice under `hash`. Guarantees: the same token, no text."""
     got = one(

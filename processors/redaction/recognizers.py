@@ -175,6 +175,11 @@ _VALUE: Final = bytes(max(0, code - ord("0")) % 10 for code in range(256))
 _DOUBLED: Final = bytes(sum(divmod(2 * value, 10)) for value in _VALUE)
 
 
+# What pthread_self gives on 64-bit Linux, and Python as a thread's id: addresses near the stack's,
+# which 64 divides
+_THREADS: Final = range(0x7F00_0000_0000, 0x8000_0000_0000, 64)
+
+
 class CardRecognizer(FailClosed, CreditCardRecognizer):  # type: ignore[misc]  # presidio is untyped
     """Presidio's card numbers with Mastercard's 2-series, without microsecond timestamps."""
 
@@ -198,10 +203,13 @@ class CardRecognizer(FailClosed, CreditCardRecognizer):  # type: ignore[misc]  #
     def validate_result(self, pattern_text: str) -> bool:
         """Check Luhn; a number that starts with 1 is a card only with UATP's 15 digits.
 
-        Sixteen digits from 14… to 19… are times in microseconds, a tenth of which pass Luhn.
+        Sixteen digits from 14… to 19… are times in microseconds, a tenth of which pass Luhn; and of
+        the fifteen, those in _THREADS are ids of threads.
         """
         number = pattern_text.replace("-", "").replace(" ", "")
         if int(number[0]) == 1 and len(number) != 15:  # noqa: PLR2004 - see the docstring
+            return False
+        if len(number) == 15 and int(number) in _THREADS and number == pattern_text:  # noqa: PLR2004
             return False
         if number.isascii():  # 0.6 us rather than 12
             digits = number.encode()

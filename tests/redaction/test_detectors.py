@@ -14,6 +14,7 @@ from presidio_analyzer.predefined_recognizers import CreditCardRecognizer, Crypt
 from collector.model.errors import ConfigError
 from config.settings import RedactionSettings
 from processors.redaction import Redactor
+from processors.redaction.checks import luhn
 from processors.redaction.recognizers import (
     BitcoinRecognizer,
     CardRecognizer,
@@ -297,6 +298,18 @@ def test_bitcoin_addresses_are_looked_for_as_by_presidio(head: str) -> None:
             cut = text[:length]
             found = [one.span() for one in re.finditer(theirs.regex, cut)]
             assert [one.span() for one in re.finditer(ours.regex, cut)] == found
+
+
+def test_an_id_of_a_thread_is_no_card(redactor: Redactor) -> None:
+    """Scenario: addresses as Python's thread ids, one in ten with Luhn's digit; cards beside them.
+
+    Guarantee: ids stay; fifteen digits that no thread has are a card as before.
+    """
+    threads = [str(0x7F8D_1C00_0000 + step * 64) for step in range(200)]
+    assert sum(map(luhn, threads)) > 10
+    assert [one for one in threads if redactor.redact_text(f"thread {one}").text[7:] != one] == []
+    odd = [str(int(one) + 1) for one in threads]
+    assert any("<CREDIT_CARD>" in redactor.redact_text(one).text for one in odd)
 
 
 def test_luhn_is_that_of_presidio() -> None:

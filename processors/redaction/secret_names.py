@@ -25,13 +25,11 @@ def _ahead(sign: str) -> str:
 DIGIT_OR_HUMP: Final = _ahead(r"(?:\d|(?-i:[a-z][A-Z]))")
 DIGIT_OR_SIGN: Final = _ahead(r"[\d!@#$%^*_+=]")
 BARE: Final = r"[^\s\"',;&<>\\]"
-# Looked for from its end, so that not more beginnings of words have to be tried. A pass alone is a
-# verb; what a service or an account has is its password.
+# A pass alone is a verb; what a service or an account has is its password.
 _OWNED: Final = (
-    r"(?<=(?:db|database|smtp|imap|mail|redis|mysql|pg|postgres|mongo|rabbitmq|amqp|ldap|ftp|ssh"
-    r"|http|proxy|basic|user|admin|root|auth|login)[_.\-]?)pass(?![a-z])"
-    r"|(?<=(?:ssh|storage|hmac|fernet|license|subscription|functions|role|openai|anthropic)[_.\-])"
-    r"key"
+    r"(?:db|database|smtp|imap|mail|redis|mysql|pg|postgres|mongo|rabbitmq|amqp|ldap|ftp|ssh"
+    r"|http|proxy|basic|user|admin|root|auth|login)[_.\-]?pass(?![a-z])"
+    r"|(?:ssh|storage|hmac|fernet|license|subscription|functions|role|openai|anthropic)[_.\-]key"
 )
 NAME_OF_ONE: Final = (
     r"(?:pass(?:word|wd|phrase|code|wort)|pwd|secret(?:[_.\-]?key[_.\-]?base)?|api[_.\- ]?key"

@@ -49,8 +49,7 @@ NOTATED: Final = (
         # <add key="Password" value="…"/>; Kubernetes: - name: DB_PASSWORD⏎ value: …
         "secret of a named value",
         (
-            rf"\b(?:key|name)[\"']?\s{{0,3}}[:=]\s{{0,3}}[\"']?[\w.\-]{{0,40}}?{_NAME}{_REST}[\"']?"
-            rf"\s{{0,3}},?\s{{0,40}}[\"']?value[\"']?\s{{0,3}}[:=]\s{{0,3}}{PLACEHOLDER}"
+            rf"{_NAME}{_REST}[\"'\r\n][\s,\"']*value[\"']?\s{{0,3}}[:=]\s{{0,3}}{PLACEHOLDER}"
             rf"(?:{_QUOTED}|(?P<secret>{BARE}{{3,1024}}))"
         ),
     ),

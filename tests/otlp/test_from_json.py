@@ -5,7 +5,9 @@ from __future__ import annotations
 import base64
 import gc
 import json
+import threading
 import tracemalloc
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -390,6 +392,46 @@ def test_no_garbage_is_collected_meanwhile() -> None:
         assert not gc.isenabled()
     finally:
         gc.callbacks.remove(note)
+        gc.enable()
+
+
+def test_garbage_is_collected_after_requests_in_two_threads(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Scenario: one request is done just after another asked whether collection is on.
+
+    Guarantee: it is on when both are done.
+    """
+    text = json.dumps(of_span({})).encode()
+    asked, done = threading.Event(), threading.Event()
+    first = threading.current_thread()
+
+    def is_enabled() -> bool:
+        answer = gc.isenabled()
+        if threading.current_thread() is not first:
+            asked.set()
+            done.wait(10)
+        return answer
+
+    def decoded(_text: bytes) -> dict[str, Any]:
+        second.start()
+        asked.wait(10)
+        return {}
+
+    def read_another() -> None:
+        protobuf_of(of_records(), LOGS)
+        asked.set()  # it need not have asked
+
+    watched = SimpleNamespace(isenabled=is_enabled, enable=gc.enable, disable=gc.disable)
+    monkeypatch.setattr(from_json, "gc", watched)
+    monkeypatch.setitem(from_json._DECODERS, TRACES, SimpleNamespace(decode=decoded))
+    second = threading.Thread(target=read_another)
+    try:
+        protobuf_of(text, TRACES)
+        done.set()
+        second.join()
+        assert gc.isenabled()
+    finally:
         gc.enable()
 
 

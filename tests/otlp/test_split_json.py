@@ -17,6 +17,7 @@ from collector.otlp.decode import Decoder
 from collector.otlp.decode_logs import LogDecoder
 from collector.otlp.descriptor import TRACES
 from collector.otlp.from_json import protobuf_of
+from collector.otlp.limits import check_limits
 from collector.otlp.split_json import JsonPieces
 from config.settings import OtlpLimits
 from tests.otlp.test_from_json import TRACE_ID, filled, with_hex
@@ -69,6 +70,7 @@ def test_pieces_hold_the_same_rows(
     text = json.dumps(with_hex(plain), indent=1).encode()
     whole = decoder.decode([uncut := decoder.from_json(text)])
     monkeypatch.setattr(split_json, "_PIECE_BYTES", size_bytes)
+    monkeypatch.setattr(split_json, "_TIMES_AROUND", 0)
     found = decoder.decode([cut := decoder.from_json(text)])
     assert cut != uncut
     assert whole.batch.table.equals(found.batch.table)
@@ -104,9 +106,9 @@ def test_every_item_is_in_one_piece(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_what_is_repeated_is_bounded() -> None:
     """Scenario: a resource and a scope of a megabyte above a million empty spans, 10,000 scopes.
 
-    Guarantee: the pieces have few times the bytes of the whole.
+    Guarantee: the pieces have hardly more bytes than the whole.
     """
-    scope = b'{"scope":{"name":"%b"},"spans":[%b{}]}' % (b"a" * 2**20, b"{}," * 1_000_000)
+    scope = b'{"scope":{"name":"%b"},"spans":[%b{}]}' % (b"a" * 2**20, b"{}," * 4_000_000)
     resource = b'{"resource":{"x":"%b"},"scopeSpans":[%b,%b{}]}' % (
         b"b" * 2**20,
         scope,
@@ -115,7 +117,19 @@ def test_what_is_repeated_is_bounded() -> None:
     text = b'{"resourceSpans":[%b]}' % resource
     found = [len(piece) for piece in PIECES.of(text)]
     assert len(found) > 1
-    assert sum(found) < 4 * len(text)
+    assert sum(found) < 1.3 * len(text)
+
+
+def test_attributes_are_not_too_many_because_they_are_repeated() -> None:
+    """Scenario: a resource of 50,000 empty attributes in 200 kB, above 3 MB of spans.
+
+    Guarantee: a limit of three times as many is kept.
+    """
+    request = request_of(spans(1_500, name="x" * 2_000, attributes=[]))
+    request["resourceSpans"][0]["resource"]["attributes"] = [{}] * 50_000
+    serialized = protobuf_of(json.dumps(request).encode(), TRACES)
+    assert len(ExportTraceServiceRequest.FromString(serialized).resource_spans) > 1
+    check_limits(serialized, OtlpLimits(max_attributes=150_000))
 
 
 def test_a_large_request_takes_little_memory() -> None:

@@ -115,6 +115,21 @@ def test_a_small_request_cannot_ask_for_much_memory() -> None:
         DECODER.decode([request.SerializeToString()])
 
 
+def test_empty_attributes_are_no_way_around_that() -> None:
+    """Scenario: 1,000 spans of a resource with 20,000 attributes that have no key and no value.
+
+    Guarantee: refused before it is made; 20 million entries take several hundred MiB.
+    """
+    request = ExportTraceServiceRequest()
+    resource_spans = request.resource_spans.add()
+    for _ in range(20_000):
+        resource_spans.resource.attributes.add()
+    spans = resource_spans.scope_spans.add().spans
+    spans.extend(plain_span(number) for number in range(1, 1001))
+    with pytest.raises(PayloadTooLarge, match="repeated for each item"):
+        DECODER.decode([request.SerializeToString()])
+
+
 def test_invalid_utf8_is_kept_with_replacement_characters() -> None:
     """Scenario: a Latin-1 byte in a name and a value. Guarantees: the spans stay, U+FFFD inside."""
     raw = small_request(plain_span(1, name="caf\u00e9"), plain_span(2)).replace(

@@ -55,7 +55,9 @@ class JsonPieces:
 
     def _cut(self, level: Any, depth: int) -> Iterator[Text]:
         name, *others = self._levels[depth]
-        parts = getattr(level, name) or ()
+        parts = getattr(level, name)
+        if not parts:
+            return
         if depth + 1 < len(self._levels):
             parts = (part for item in parts for part in self._cut(item, depth + 1))
         around = b"".join([b'"%b":%b,' % (one.encode(), getattr(level, one)) for one in others])

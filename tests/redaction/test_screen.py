@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 STRINGS: Final = 20_000
 SEEDS: Final = (1, 2, 3, 4)
-EXAMPLES: Final = 2_600 // len(SEEDS)
+EXAMPLES: Final = 2_160 // len(SEEDS)
 PIECES: Final = [
     "john@x.com", "a.b+c@corp.internal", "4111111111111111", "4111-1111-1111-1111", "378282246310005",
     "2223003122003222", "DE89370400440532013000", "gb29 nwbk 6016 1331 9268 19", "219-09-9998",
@@ -38,6 +38,8 @@ PIECES: Final = [
     '"', ":", ",", " ", "  ", "\n", "\x1c", "\x1f", "\x85", "\u2028", "@", ".", "-", "_", "=", "&", "/", "~",
     "ſ", "K", "İ", "ı", "é", "ß", "中", "ａ", "＠", "４", "٤", "१", "\u200b", "\u2011", "\u00a0", "😀", "\ud800",
     "user_id", "api_key", "key", "value", "name", "is", "<EMAIL_ADDRESS>", "<SECRET", "x", "1", "99", "ab",
+    "<password>x1</", "token", "name: DB_PASSWORD\n  value: ", "('x-api-key', 'abc123')", "--password ",
+    "IDENTIFIED BY 'x1'", "SecretStr('", "curl -u a:", "pcsk_" + "a1B2" * 9,
 ]  # fmt: skip
 
 
@@ -227,7 +229,7 @@ def test_expressions_that_do_not_compile_are_named(
 def test_without_hyperscan_re2_screens(
     unscreened: Redactor, settings: RedactionSettings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Scenario: a machine for which Hyperscan has no wheel; 20,000 strings as above.
+    """Scenario: a machine for which Hyperscan has no wheel; 10,000 strings as above.
 
     Guarantees: RE2 screens instead and withholds nothing; without both, the error says so.
     """
@@ -235,10 +237,10 @@ def test_without_hyperscan_re2_screens(
     fallback = Redactor(settings)
     assert not fallback._screen._always  # type: ignore[union-attr]
     clean = 0
-    for text in [*PIECES, *_strings(20_000)]:
+    for text in [*PIECES, *_strings(10_000)]:
         assert fallback.redact_text(text) == unscreened.redact_text(text)
         clean += not fallback.screened([text])[0]
-    assert clean > 1000
+    assert clean > 500
     monkeypatch.setitem(sys.modules, "re2", None)
     with pytest.raises(ConfigError, match="neither hyperscan nor google-re2"):
         Redactor(settings)

@@ -7,6 +7,8 @@ stands around a list is repeated around each part of it, which has several times
 
 from __future__ import annotations
 
+from bisect import bisect_left
+from itertools import accumulate
 from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
@@ -55,20 +57,35 @@ class JsonPieces:
 
     def _cut(self, level: Any, depth: int) -> Iterator[Text]:
         name, *others = self._levels[depth]
-        parts = getattr(level, name)
-        if not parts:
+        items = getattr(level, name)
+        if not items:
             return
-        if depth + 1 < len(self._levels):
-            parts = (part for item in parts for part in self._cut(item, depth + 1))
         around = b"".join([b'"%b":%b,' % (one.encode(), getattr(level, one)) for one in others])
-        for some in _groups(parts, max(_PIECE_BYTES, _TIMES_AROUND * len(around))):
+        size_bytes = max(_PIECE_BYTES, _TIMES_AROUND * len(around))
+        if depth + 1 < len(self._levels):
+            groups = _groups(
+                (part for it in items for part in self._cut(it, depth + 1)), size_bytes
+            )
+        else:
+            groups = _slices(items, size_bytes)
+        for some in groups:
             yield b'{%b"%b":[%b]}' % (around, name.encode(), b",".join(some))
 
 
-def _groups(parts: Iterable[Text], size_bytes: int) -> Iterator[list[Text]]:
-    """Yield parts that follow each other, each time until they have so many bytes.
+def _slices(items: list[Text], size_bytes: int) -> Iterator[list[Text]]:
+    """Yield items that follow each other, each time until they have so many bytes."""
+    ends = list(accumulate(map(len, items)))
+    start = done = 0
+    while start < len(items):
+        end = bisect_left(ends, done + size_bytes, lo=start) + 1
+        yield items[start:end]
+        start, done = end, ends[min(end, len(items)) - 1]
 
-    The loop is over items, 0.1 us each: taken one by one, no more than a group is held.
+
+def _groups(parts: Iterable[Text], size_bytes: int) -> Iterator[list[Text]]:
+    """Yield the same of parts that are only made when they are asked for: of scopes, of resources.
+
+    No more than one group is held.
     """
     some: list[Text] = []
     size = 0

@@ -74,7 +74,7 @@ def redact_fragments(text: str, walk: JsonRedactor, depth: int) -> str | None:
     if not _has_deciding_key(text, walk):
         return None
     redacted = _redacted(text, walk, depth) if holds_json(text) else None
-    for pattern in (_ESCAPED, _EMBEDDED):
+    for pattern in (_ESCAPED, _EMBEDDED) if _ESCAPED_QUOTE in text else (_EMBEDDED,):
         if redacted is None:
             redacted = _with_embedded(pattern, text, walk, depth)
     return redacted

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from typing import TYPE_CHECKING, Final
 
 import re2
@@ -13,8 +12,6 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 _MEMORY_BYTES: Final = 512 * 2**20  # RE2's default of 8 MiB is too little for a hundred patterns
-_MOST_REPEATS: Final = 1000  # RE2 takes no larger bound
-_BOUNDS: Final = re.compile(r"(?<!\\)\{(\d+)(,?)(\d*)\}")
 
 
 def compile_all(expressions: Sequence[Expression]) -> Compiled:
@@ -29,7 +26,7 @@ def compile_all(expressions: Sequence[Expression]) -> Compiled:
     for one in expressions:
         flags = "(?ims)" if one.is_caseless else "(?ms)"
         try:
-            patterns.Add(flags + _BOUNDS.sub(_bounded, one.text))
+            patterns.Add(flags + one.text)
         except re2.error:
             failed.add(one.mark)
         else:
@@ -41,13 +38,3 @@ def compile_all(expressions: Sequence[Expression]) -> Compiled:
         found.extend(map(marks.__getitem__, patterns.Match(data) or ()))
 
     return Compiled(scan, frozenset(failed))
-
-
-def _bounded(match: re.Match[str]) -> str:
-    """Return the repetition with bounds that RE2 takes, matching at least as much."""
-    least = min(int(match[1]), _MOST_REPEATS)
-    if not match[2]:
-        return f"{{{least}}}" if least == int(match[1]) else f"{{{least},}}"
-    if match[3] and int(match[3]) <= _MOST_REPEATS:
-        return f"{{{least},{match[3]}}}"
-    return f"{{{least},}}"

@@ -5,10 +5,12 @@ from __future__ import annotations
 from typing import Final
 
 # A value that is code or a placeholder, not a secret: null, $1, ${VAR}, {{ x }}, :name, %(x)s, ***
+# A word or number that more is written behind is none: none-of-1t, $2b$12$…
+_ALONE: Final = r"(?![\w\-!@#$%^*+=~/]|[.:]\w)"
 PLACEHOLDER: Final = (
     r"(?!(?:null|none|nil|true|false|undefined|string|required|optional|empty|redacted"
-    r"|include|omit|same-origin)\b"
-    r"|\$\{|\{\{|\$\d|%\(|:\w|\*{3})"
+    rf"|include|omit|same-origin|\$\d{{1,3}}){_ALONE}"
+    r"|\$\{|\{\{|%\(|:\w|\*{3})"
 )
 _RUN: Final = r"[^\s\"',;&<>]"
 

@@ -34,6 +34,10 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
+# .ci/run installs it: there both tests run
+needs_prometheus = pytest.mark.skipif(
+    shutil.which("prometheus") is None, reason="prometheus (Debian package) absent"
+)
 PROMETHEUS_3 = (
     "application/openmetrics-text;version=1.0.0;escaping=allow-utf-8;q=0.6,"
     "application/openmetrics-text;version=0.0.1;q=0.5,text/plain;version=1.0.0;q=0.4,"
@@ -215,7 +219,7 @@ class Prometheus:
             threading.Event().wait(0.05)
 
 
-@pytest.mark.skipif(shutil.which("prometheus") is None, reason="prometheus (Debian package) absent")
+@needs_prometheus
 def test_a_real_prometheus_scrapes_and_computes(
     tmp_path: Path, telemetry: PrometheusTelemetry
 ) -> None:
@@ -250,7 +254,7 @@ def test_a_real_prometheus_scrapes_and_computes(
             prometheus.stop()
 
 
-@pytest.mark.skipif(shutil.which("prometheus") is None, reason="prometheus (Debian package) absent")
+@needs_prometheus
 def test_a_real_prometheus_takes_a_forgotten_series_for_stale(
     tmp_path: Path, telemetry: PrometheusTelemetry
 ) -> None:

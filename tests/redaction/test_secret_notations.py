@@ -33,6 +33,17 @@ NOTATIONS = [
     "Authorization: Splunk {}", "Proxy-Authorization: NTLM {}", "(b'authorization', b'Token {}')",
 ]  # fmt: skip
 
+# what begins as a placeholder does and goes on
+BEGUN = [
+    "none-of-1t",
+    "include-Xy12",
+    "string77x",
+    "null!9abcd",
+    "true.Blue1",
+    "$2b$12$k7Qm2vXw9LpR",
+    "$1Ab9zzQQ",
+]
+
 ORDINARY = [
     "<password>required</password>", '<label for="password">Password</label>', "<th>Password</th><td>x</td>",
     "<token>hello</token>", "<password/>", "<secret></secret>", '<option name="password">Password grant</option>',
@@ -54,6 +65,31 @@ def test_a_secret_in_a_notation(redactor: Redactor, notation: str, value: str) -
     redacted = redactor.redact_text(notation.format(value)).text
     assert redacted == notation.format("<SECRET>")
     assert redactor.redact_text(redacted).text == redacted
+
+
+@pytest.mark.parametrize("value", BEGUN)
+@pytest.mark.parametrize(
+    "notation",
+    [
+        "password={}",
+        "api_key: '{}'",
+        "<password>{}</password>",
+        "Authorization: Token {}",
+        "a?token={}&b=c",
+    ],
+)
+def test_a_secret_may_begin_as_a_placeholder(redactor: Redactor, notation: str, value: str) -> None:
+    """Scenario: passwords that begin with null, string, $1, …. Guarantees: they go, all of each."""
+    assert redactor.redact_text(notation.format(value)).text == notation.format("<SECRET>")
+
+
+@pytest.mark.parametrize(
+    "value", ["null", "None,", "string|null", "undefined.", "$1", "$12)", "include;"]
+)
+def test_placeholders_stay(redactor: Redactor, value: str) -> None:
+    """Scenario: a placeholder with what code and prose put behind it. Guarantees: unchanged."""
+    text = f"password={value} x"
+    assert redactor.redact_text(text).text == text
 
 
 @pytest.mark.parametrize(

@@ -88,10 +88,13 @@ NO_CONTEXT: Final = frozenset({"call", "text", "security", "mobile", "cell", "di
 
 # Every key that is classed contains one of these (a test holds it to that), so JSON text without
 # any of them in a key need not be parsed for its keys.
+PERSON_HINTS: Final = (
+    "user", "mail", "phone", "surname", "first", "last", "given", "family", "maiden", "birth",
+    "dob", "msisdn", "tel",
+)  # fmt: skip
 HINTS: Final = (
     "pass", "pwd", "secret", "credential", "authori", "cookie", "jwt", "bearer", "token",
-    "key", "connection", "connstring", "signature", "user", "mail", "phone", "surname",
-    "first", "last", "given", "family", "maiden", "birth", "dob", "msisdn", "tel",
+    "key", "connection", "connstring", "signature", *PERSON_HINTS,
 )  # fmt: skip
 
 

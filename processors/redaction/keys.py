@@ -14,6 +14,7 @@ from processors.redaction.content import content_keys
 from processors.redaction.key_words import (
     HINTS,
     NO_CONTEXT,
+    PERSON_HINTS,
     WORD,
     is_credential,
     is_identity,
@@ -71,6 +72,7 @@ class KeyClass:
 
 
 SCAN: Final = KeyClass()
+_HINTED: Final = re.compile("|".join(HINTS), re.IGNORECASE)
 _MAX_REMEMBERED: Final = 20_000
 # Longer names are text that landed in a key; they are scanned, not taken apart.
 _MAX_KEY: Final = 512
@@ -130,6 +132,21 @@ class KeyClassifier:
             rf'|"bytesValue"'
         )
 
+    @property
+    def pair_hint(self) -> str:
+        """A pattern found in other text with a name that may decide on what is behind it."""
+        if self.has_globs:
+            return r"""[\w.\-][*"'`\\]*\s*(?:[:=]|>)"""
+        keys, names = "|".join(HINTS), "|".join(PERSON_HINTS)
+        return (
+            rf"""(?:{keys})[\w.\-]*["'`\\]+\s*[:=]"""
+            rf"""|(?:{names})[\w.\-]*\s*(?:=|:[=\w]|:\s*[\\"'`\w.+\-\[({{]*[\\"'`\[({{\d])"""
+            rf"""|(?:{names})[\w.\-]*(?:>|&gt;|\s[^<>]*=[^<>]*>)"""
+            r"""|^[ \t\-*>]*(?:[\w.\-]+ ){0,3}[\w.\-]*(?:user[_.\-]?\w|first|last|given|family"""
+            r"""|maiden|surname|birth|dob|msisdn|(?:mail|phone|tel)[\w.\- ])[\w.\-]*(?: [a-z]+){0,3}"""
+            r"""\**[ \t]*[:=]\**[ \t]"""
+        )
+
     def number(self, key_class: KeyClass) -> int:
         """Return a small number that stands for the class (hashing one takes a microsecond)."""
         return self._numbers.setdefault(key_class, len(self._numbers))
@@ -160,6 +177,16 @@ class KeyClassifier:
         if found.sanitizer or found.has_names:
             return KeyClass(context=found.context) if found.context else SCAN
         return found
+
+    def classify_name(self, name: str) -> KeyClass:
+        """Return the class of an ASCII name in text; most are no key's, and not remembered."""
+        if name not in self._known and not self.has_globs and not _HINTED.search(name):
+            return SCAN
+        return self.classify_nested(name)
+
+    def is_chosen_credential(self, key: str) -> bool:
+        """Tell whether the user says that values of the key are credentials."""
+        return _matches(self._credential, fold(key)[:_MAX_KEY])
 
     def is_ignored(self, key: str) -> bool:
         """Tell whether the user wants the key's value as it is."""

@@ -28,9 +28,10 @@ from processors.redaction.operators import (
     TOO_DEEP,
     Operators,
 )
+from processors.redaction.pairs import redact_pairs
 from processors.redaction.registry import build_registry
 from processors.redaction.sanitize import SANITIZERS
-from processors.redaction.screen import LOOK_CLOSER, UNSCREENED, Screen
+from processors.redaction.screen import LOOK_CLOSER, PAIRS, UNSCREENED, Screen
 from processors.redaction.verdict import BY_KEY, Found, Verdict
 
 if TYPE_CHECKING:
@@ -41,7 +42,7 @@ if TYPE_CHECKING:
 # Replacing can bring a new match about; a string that is not at rest after this many is cut whole.
 _MAX_PASSES: Final = 6
 _SEGMENT: Final = re.compile(r"[^\s&;=?,\"'<>()\[\]{}|/:]+")
-_RULES_VERSION: Final = 5
+_RULES_VERSION: Final = 6
 _SHORT: Final = 64
 _MAX_REMEMBERED: Final = 4096
 _ENTITY_OF: Final = {
@@ -116,13 +117,9 @@ class Redactor:
         )
         self.strings_only = not settings.redact_all_types
         self._replace = self._hashed if settings.content == "hash" else self._dropped
-        self._screen = (
-            Screen(self._detectors.rules, self.keys.hint, always_json=self.keys.has_globs)
-            if screened
-            else None
-        )
+        self._screen = Screen(self._detectors.rules, self.keys) if screened else None
         self._unsuspicious: set[str] = set()
-        self._all_marks = [*range(len(self._detectors.rules)), LOOK_CLOSER]
+        self._all_marks = [*range(len(self._detectors.rules)), LOOK_CLOSER, PAIRS]
         self.version = self._version(settings)
 
     def redact_text(self, text: str, key: str | None = None) -> RedactedText:
@@ -252,27 +249,39 @@ class Redactor:
         if not marks and not self._detectors.blind and not key_class.has_names:
             return None
         if json_text.holds_json(text) or json_text.has_json_within(text):
-            walk = nested.JsonRedactor(
-                self._judge_leaf, self.keys.classify_nested, self._unsuspicious, trail.found
-            )
             try:
-                return self._in_json(text, key_class, depth, trail, walk)
+                return self._in_json(text, key_class, depth, trail, self._walk(trail))
             except ValueError:  # cut off, several, behind other text, or none at all
-                without = redact_fragments(text, walk, depth)
+                without = redact_fragments(text, self._walk(trail), depth)
             if without is not None:
                 return without
+        cut = self._by_rules(text, marks, key_class, trail, original=original)
+        if cut is None and PAIRS in marks:
+            cut = redact_pairs(text, self._walk(trail), self.keys, depth)
+        if cut is None and LOOK_CLOSER in marks:
+            cut = self._other_readings(text, key_class, trail)
+        return cut
+
+    def _walk(self, trail: _Trail) -> nested.JsonRedactor:
+        return nested.JsonRedactor(
+            self._judge_leaf, self.keys.classify_nested, self._unsuspicious, trail.found
+        )
+
+    def _by_rules(
+        self, text: str, marks: list[int], key_class: KeyClass, trail: _Trail, *, original: bool
+    ) -> str | None:
         named = self._names.find(text) if self._names and key_class.has_names else []
         found, kept = self._finder.find(text, marks, key_class, named)
         trail.note(found)
         trail.note(kept)
         if original:
             trail.findings.extend([*found, *kept])
-        if found:
-            cut = self._cut(text, found)
-            if LOOK_CLOSER in marks and self._is_left(text, cut, key_class):
-                cut = self.operators.replacement(found[0].entity, text, is_exact=False)
-            return cut
-        return self._other_readings(text, key_class, trail) if LOOK_CLOSER in marks else None
+        if not found:
+            return None
+        cut = self._cut(text, found)
+        if LOOK_CLOSER in marks and self._is_left(text, cut, key_class):
+            cut = self.operators.replacement(found[0].entity, text, is_exact=False)
+        return cut
 
     @staticmethod
     def _in_json(

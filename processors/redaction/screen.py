@@ -22,13 +22,15 @@ from processors.redaction.weaken import UnscreenableError, weaken
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from processors.redaction.keys import KeyClassifier
     from processors.redaction.recognizers import Rule
 
-# Marks that are no rule's: the string needs its other readings or its JSON looked into, or has to
-# be judged whatever the screen says.
+# Marks that are no rule's: the string needs its other readings or its JSON looked into, has to be
+# judged whatever the screen says, or may have a name that decides on what is behind it.
 LOOK_CLOSER: Final = 1_000_000
 _CONTROL: Final = 1_000_001
 UNSCREENED: Final = 1_000_002
+PAIRS: Final = 1_000_003
 # What a marked string costs is that its whole block is scanned again, string by string.
 _SCANNED_TOGETHER: Final = 16
 _SHORT: Final = 128
@@ -61,25 +63,25 @@ class Screen:
     def __init__(
         self,
         rules: Sequence[Rule],
-        key_hint: str,
+        keys: KeyClassifier,
         *,
-        always_json: bool,
         engine: str | None = None,
     ) -> None:
         """Build (or load) the databases.
 
-        ``key_hint`` finds JSON text with a key that may matter; with ``always_json`` every string
-        in which JSON may be is looked into. ``engine``: see ``multi_pattern``.
+        ``keys`` say what in a text tells of names that may decide. ``engine``: see
+        ``multi_pattern``.
         """
         weak = [
             _Weak(_PERCENT, _PERCENT, LOOK_CLOSER),
             _Weak(_BACKSLASH, _BACKSLASH, LOOK_CLOSER),
             _Weak(_EXPONENT, _EXPONENT_IN_SHADOW, LOOK_CLOSER),
-            _Weak(key_hint, key_hint, LOOK_CLOSER),
+            _Weak(keys.hint, keys.hint, LOOK_CLOSER),
+            _Weak(keys.pair_hint, keys.pair_hint, PAIRS),
             _Weak(views.BASE64_HINT, views.BASE64_HINT, LOOK_CLOSER, is_caseless=False),
             _Weak(_SEPARATORS, _SEPARATORS, _CONTROL),
         ]
-        if always_json:
+        if keys.has_globs:
             weak.append(_Weak(_JSON, _JSON, LOOK_CLOSER))
         self._always: list[int] = []
         for position, rule in enumerate(rules):

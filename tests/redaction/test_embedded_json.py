@@ -180,7 +180,7 @@ def test_a_value_is_named_in_its_own_object_only(redactor: Redactor, unscreened:
     [
         'if (ok) {"use strict"; const pwd = f("a", {b}); g({"pwd": get(c), "token": token});}',
         'we set {"pwd": undefined, "token": pwd ?? x} and {"api_key": 12ab} and {"pwd": True}',
-        'the "password": a field; {"user_name"} too, "user_name": none, {user_name: "x"}',
+        'the "password": a field; {"user_name"} too, "user_name": none, {user_name: x}',
         'f"{a}" {{"pwd"}} {% if "token" %} {"pwd": {{pwd}}} {"pwd": <str>} {"pwd" : ...}',
         'a "{\\"b\\": 1}" "{\\n" \\"{" {"',
         'if (x) {\n  print("a")\n} {\\"b\\": 1}\n\tmore\nlines "quoted" {"pwd": f()}',

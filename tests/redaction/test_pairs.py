@@ -1,0 +1,168 @@
+"""Names decide on what stands behind them in text that is no JSON, as its keys do."""
+
+from __future__ import annotations
+
+import re
+from typing import Final
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from config.settings import RedactionSettings
+from processors.redaction import Redactor
+
+# What stands between « and » must go. No token that redaction writes has a Q.
+NOTATED: Final = {
+    "Python's repr": "User(first_name='«Qa»', last_name=\"«Qb»\", id=4)",
+    "Python's dict": "{'username': '«qQ7»', u'x': 1, b'surname': b'«Q»'}",
+    "nested": "{'user': {'name': '«Q»', 'tags': ['«Q»', «7»], 'ok': True}, 'a': 'b'}",
+    "over lines": "{'a': 'b',\n 'username':\n     '«Q»'}",
+    "a secret's key": "{'x-api-key': '«Qx»', 'cookie': '«Q»'}",
+    "Ruby": '#<User id: 1, first_name: "«Q»", email: nil>',
+    "Ruby's hash": '{:first_name=>"«Q»", "last_name" => "«Q»"}',
+    "Kotlin": "User(id=1, firstName=«Qa Qb», lastName=«Q»)",
+    "Java's record": "User[firstName=«Q», x=y z, lastName=«Q»]",
+    "Java": "User{firstName='«Q»', age=3}",
+    "Go": "&{ID:7 FirstName:«Qa Qb» LastName:«Q» Age:3}",
+    "Go's source": 'username := "«Q»"; ids["user_id"] = 7',
+    "Rust": 'User { first_name: Some("«Q»"), last_name: None }',
+    "a date": "dob=«datetime.date(1990, 5, 12)»",
+    "a list": "user_ids=['«Qa»', '«Qb»'], n=2",
+    "a form": "first_name=«Q»&last_name=«Q%20Q»&x=1",
+    "a query": "GET /find?last_name=«Q»&q=x HTTP/1.1",
+    "logfmt": 'level=info user=«Q» user.name="«Qa Qb»" status=200',
+    "a log's line": "no account for username=«Q».",
+    "a number": "user_id=«4711», status=ok",
+    "a flag": "run --username=«Q» --last-name 'x'",
+    "SQL": "WHERE last_name = '«Q»' AND user_id = «42» AND x = 1",
+    "properties": "a = b\nuser.name = «Qa Qb»\nuser.email=«Q»\n",
+    "YAML": 'user:\n  first_name: «Q»\n  last-name: "«Q»"\n- username: «Q»\n',
+    "a label": "First name: «Qa»\nDate of birth: «3 Q 1990»\n- **Last name:** «Q»",
+    "XML": '<p:firstName a="b">«Q»</p:firstName><lastName>«Q Q»</lastName>',
+    "an XML attribute": '<person age="3" username="«Q»"/>',
+    "XML escaped": "&lt;username&gt;«Q»&lt;/username&gt;",
+    "escaped": '{\'username\': \\"«Q»\\", last_name=\\\'«Q»\\\'}',
+    "an escape": "first_name='«Q\\'Q»', a='b'",
+    "three quotes": 'username="""«Q»""" + x',
+}  # fmt: skip
+
+LEFT: Final = [
+    "username=None, email=null, surname: undefined",
+    "user=%s username=$NAME email=${EMAIL} user_id={user_id}",
+    "def f(username=None, email: str = '', user_id: int = 0, last_name: str | None = None):",
+    "User(username=username, email=user.email, first_name=form.first_name)",
+    "    username: str\n    first_name: Optional[str] = None\n    user_id: UUID\n    dob: date",
+    "User: hello, how are you\nAssistant: fine", "user: What is the weather?", "email: Dear Bob",
+    "<user>Hello there</user>", 'user: "How do I reset it?"', "Write an email: Dear Bob",
+    "Dear <first_name>, welcome to <last_name>", "the user = admin",
+    "last time I looked: it worked", 'if user == "x" and user_id != 3:',
+    "for key: value in first: second", "max_tokens=100 key='x'",
+    "user_id = Column(Integer, ForeignKey(users.id))", "WHERE x = :first_name",
+    "user-agent: Mozilla/5.0", "const user = await getUser()", "user_prompt: hello world",
+    "user_count=3 user_type=admin",
+    "{'type': 'string', 'email': 'string', 'token': '...', 'username': '<username>'}",
+    "read:user user:email", "first: 1, last: 2", "x ? user : other", "std::user::name",
+]  # fmt: skip
+
+
+def _plain(notation: str) -> str:
+    return re.sub("[«»]", "", NOTATED[notation])
+
+
+@pytest.mark.parametrize("notation", NOTATED)
+def test_a_name_decides(redactor: Redactor, unscreened: Redactor, notation: str) -> None:
+    """Scenario: each notation, alone and within prose. Guarantees: values go, nothing else does."""
+    text = _plain(notation)
+    once = redactor.redact_text(text)
+    shortened = re.sub(r"<[A-Z_]+(?::[0-9a-f\-]+)?>", "<>", once.text)
+    assert shortened == re.sub("«.*?»", "<>", NOTATED[notation])
+    assert once == unscreened.redact_text(text)
+    assert redactor.redact_text(once.text).text == once.text
+    assert "Q" not in redactor.redact_text(f"got:\n{text}\nand went on").text
+
+
+@pytest.mark.parametrize("text", LEFT)
+def test_code_and_prose_stay(redactor: Redactor, unscreened: Redactor, text: str) -> None:
+    """Scenario: names without a value, who speaks, types, placeholders. Guarantees: unchanged."""
+    assert redactor.redact_text(text).text == text
+    assert unscreened.redact_text(text).text == text
+
+
+@pytest.mark.parametrize("notation", sorted(set(NOTATED) - {"Go", "YAML", "a label", "properties"}))
+def test_cut_off_anywhere(redactor: Redactor, notation: str) -> None:
+    """Scenario: a text cut behind every character, as SDKs cut at a length.
+
+    Guarantees: nothing of a value stays, but for an element's in text without any end of one.
+    """
+    text = "<a></a>" + _plain(notation)
+    for end in range(8, len(text) + 1):
+        assert "Q" not in redactor.redact_text(text[:end]).text, text[:end]
+
+
+@given(
+    st.lists(st.sampled_from([*map(_plain, NOTATED), *LEFT]), max_size=3),
+    st.text("\"'`\\=:<>(){}[], \nuser_id7Q", max_size=12),
+    st.integers(0, 400),
+)
+@settings(max_examples=300)
+def test_the_screen_misses_none(
+    redactor: Redactor, unscreened: Redactor, texts: list[str], between: str, end: int
+) -> None:
+    """Scenario: notations mixed, cut and with signs between. Guarantees: as without a screen."""
+    text = between.join(texts)[:end]
+    once = redactor.redact_text(text)
+    assert once == unscreened.redact_text(text)
+    assert redactor.redact_text(once.text).text == once.text
+
+
+def test_the_same_token_as_everywhere(redactor: Redactor) -> None:
+    """Scenario: a name as attribute, in JSON and in notations. Guarantees: one token for all."""
+    token = redactor.redact_text("Jane O'Neil", key="user.name").text
+    assert (
+        redactor.redact_text('{"user_name": "Jane O\'Neil"}').text == f'{{"user_name": "{token}"}}'
+    )
+    for text in (r"user_name='Jane O\'Neil'", 'user_name: "Jane O\'Neil"'):
+        assert token in redactor.redact_text(text).text
+
+
+def test_rules_come_first(redactor: Redactor) -> None:
+    """Scenario: an address behind a name. Guarantees: it is called what it is, as ever."""
+    assert redactor.redact_text("email='a.b@corp.test'").findings[0].entity == "EMAIL_ADDRESS"
+
+
+def test_the_users_own_names_and_operators() -> None:
+    """Scenario: globs, a kept and a masked kind. Guarantees: as configured, and at rest."""
+    own = Redactor(
+        RedactionSettings.model_validate(
+            {
+                "identity_keys": ["acme.who*", "__"],
+                "credential_keys": ["*_blob"],
+                "blocked_key_patterns": ["^internal"],
+                "operators": {"IDENTITY": {"type": "mask", "keep_first": 1, "keep_last": 0}},
+            }
+        )
+    )
+    text = "__=Q acme.whoever=Quentin the_blob='Q Q' internal_note: \"Q\" other=b username=Quentin"
+    masked = (
+        "__=* acme.whoever=Q****** the_blob='<CREDENTIAL>' internal_note: \"<BLOCKED>\" other=b"
+        " username=Q******"
+    )
+    assert own.redact_text(text).text == masked
+    assert own.redact_text(masked).text == masked
+    kept = Redactor(RedactionSettings.model_validate({"operators": {"IDENTITY": {"type": "keep"}}}))
+    assert kept.redact_text("username='jane'").text == "username='jane'"
+
+
+def test_hostile_texts_take_linear_time(redactor: Redactor) -> None:
+    """Scenario: 60 kB of what begins notations and never ends them. Guarantees: it comes back."""
+    for piece in (
+        "user_id=[",
+        "<first_name ",
+        "user_id='",
+        "user_name: a ",
+        'user_name=\\"',
+        "a.b-",
+    ):
+        text = piece * (60_000 // len(piece))
+        assert len(redactor.redact_text(text).text) > 0

@@ -143,8 +143,8 @@ class KeyClassifier:
             rf"""|(?:{names})[\w.\-]*\s*(?:=|:[=\w]|:\s*[\\"'`\w.+\-\[({{]*[\\"'`\[({{\d])"""
             rf"""|(?:{names})[\w.\-]*(?:>|&gt;|\s[^<>]*=[^<>]*>)"""
             r"""|^[ \t\-*>]*(?:[\w.\-]+ ){0,3}[\w.\-]*(?:user[_.\-]?\w|first|last|given|family"""
-            r"""|maiden|surname|birth|dob|msisdn|(?:mail|phone|tel)[\w.\- ])[\w.\-]*(?: [a-z]+){0,3}"""
-            r"""\**[ \t]*[:=]\**[ \t]"""
+            r"""|maiden|surname|birth|dob|msisdn|(?:mail|phone|tel)[\w.\- ])[\w.\-]*"""
+            r"""(?: [a-z]+){0,3}\**[ \t]*[:=]\**[ \t]"""
         )
 
     def number(self, key_class: KeyClass) -> int:

@@ -22,7 +22,7 @@ _SECRET_WORDS: Final = frozenset(
         "pwd", "passcode", "credential", "credentials", "authorization", "authorisation",
         "cookie", "cookies", "jwt", "bearer", "authtoken", "accesstoken", "refreshtoken",
         "idtoken", "sessiontoken", "accesskey", "privatekey", "secretkey", "setcookie",
-        "connectionstring", "connstring",
+        "connectionstring", "connstring", "cvv", "cvc",
     },
 )  # fmt: skip
 _SECRET_PAIRS: Final = frozenset(
@@ -70,14 +70,18 @@ _PERSON_NOUNS: Final = frozenset(
 _PERSON_WORDS: Final = frozenset(
     {
         "username", "userid", "usermail", "enduserid", "surname", "firstname", "lastname",
-        "msisdn", "birthdate", "birthday", "dob",
+        "msisdn", "birthdate", "birthday", "dob", "fullname", "middlename", "nickname",
+        "cardholder", "streetaddress", "homeaddress",
     },
 )  # fmt: skip
 _PERSON_PAIRS: Final = frozenset(
     {
         ("first", "name"), ("last", "name"), ("given", "name"), ("family", "name"),
         ("maiden", "name"), ("birth", "date"), ("of", "birth"), ("phone", "number"), ("e", "mail"),
-        ("enduser", "id"), ("enduser", "pseudo"),
+        ("enduser", "id"), ("enduser", "pseudo"), ("full", "name"), ("middle", "name"),
+        ("customer", "name"), ("patient", "name"), ("person", "name"), ("holder", "name"),
+        ("street", "address"), ("home", "address"), ("postal", "address"), ("mailing", "address"),
+        ("billing", "address"), ("shipping", "address"), ("delivery", "address"),
     },
 )  # fmt: skip
 _NOT_PHONES: Final = ("headphone", "microphone", "smartphone", "homophone", "saxophone", "iphone")
@@ -86,15 +90,17 @@ _MACHINE_USERS: Final = frozenset({"process", "db", "host", "os", "container", "
 # Words in keys that say too little there: gen_ai.tool.call.id, http.request.header.*-security.
 NO_CONTEXT: Final = frozenset({"call", "text", "security", "mobile", "cell", "dial"})
 
-# Every key that is classed contains one of these (a test holds it to that), so JSON text without
-# any of them in a key need not be parsed for its keys.
+# Every key that is classed contains one of these patterns (a test holds it to that), so JSON text
+# without any of them in a key need not be parsed for its keys.
 PERSON_HINTS: Final = (
     "user", "mail", "phone", "surname", "first", "last", "given", "family", "maiden", "birth",
-    "dob", "msisdn", "tel",
+    "dob", "msisdn", "tel", "nickname", "cardholder",
+    r"(?:full|middle|customer|patient|person|holder)[^a-z0-9]*name",
+    r"(?:street|home|postal|mailing|billing|shipping|delivery)[^a-z0-9]*address",
 )  # fmt: skip
 HINTS: Final = (
     "pass", "pwd", "secret", "credential", "authori", "cookie", "jwt", "bearer", "token",
-    "key", "connection", "connstring", "signature", *PERSON_HINTS,
+    "key", "connection", "connstring", "signature", "cvv", "cvc", *PERSON_HINTS,
 )  # fmt: skip
 
 

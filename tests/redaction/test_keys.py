@@ -42,7 +42,9 @@ traceloop.entity.input openinference.span.kind feature_flag.key messaging.kafka.
 aws.s3.key cache.key partition_key primary_key sort.key faas.trigger otel.scope.name
 HTTPServer JSONPath totalTOKENs IDEs TOKENcount APIkeyCount OStype GPUtemperature URLpath SDKname
 design.tokens enduser.role email.count passenger.count author compass.heading keyboard.layout
-headphones.model monkey turkey.region bypass passive db.pass.count first.pass
+street.lights server.address network.home address display_name file.full_path customers.count
+full.names customer_namespace personnel headphones.model monkey turkey.region bypass passive
+db.pass.count first.pass
 """.split()  # noqa: SIM905 - a list of eighty lines reads worse
 
 CREDENTIAL = """
@@ -56,7 +58,7 @@ access_token accessToken refresh_token id_token csrf_token token auth.token x-am
 aws.secret_access_key private_key privateKey ssh_key credentials jwt bearer passphrase
 proxy-authorization connection_string connectionString signing_key sessionToken
 DB_PASS smtp.pass redisPass AZURE_STORAGE_KEY SUPABASE_SERVICE_ROLE_KEY FERNET_KEY
-ocp-apim-subscription-key x-functions-key x-slack-signature stripe-signature
+ocp-apim-subscription-key x-functions-key x-slack-signature stripe-signature cvv card.cvc cvv2
 """.split()  # noqa: SIM905
 
 IDENTITY = """
@@ -65,7 +67,9 @@ USERid userIDs LLMuser EMAILaddress
 app.user_id ai.telemetry.metadata.userId langsmith.metadata.user_id mlflow.trace.user gen_ai.user
 llm.user gen_ai.request.user email Email customer.email userEmail contact_email e-mail mail
 phone phone_number phoneNumber customer.phone telephone tel username user_name first_name
-lastName surname date_of_birth enduser.pseudo.id birthDate
+lastName surname date_of_birth enduser.pseudo.id birthDate full_name fullName customer.name
+patientName cardHolderName cardholder_name nickname middle-name streetAddress billing_address
+shipping.address.city homeAddress postal_address
 """.split()  # noqa: SIM905
 
 

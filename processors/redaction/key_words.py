@@ -43,6 +43,7 @@ _SECRET_PAIRS: Final = frozenset(
         ("login", "pass"),
     },
 )  # fmt: skip
+_NAMES_OF_SECRETS: Final = frozenset({("secret", "name"), ("secret", "arn")})
 # Said of the thing, not the thing: token.type, api_key_count, authorization.result.
 _DESCRIPTIVE: Final = frozenset(
     {
@@ -53,12 +54,13 @@ _DESCRIPTIVE: Final = frozenset(
         "total", "ratio", "verified", "sent", "provider", "method", "domain",
     },
 )  # fmt: skip
-# A token counted, not a token held: max_tokens, time_to_first_token, cached_token.
+# A token counted or of a page, not a token held: max_tokens, time_to_first_token, next_page_token.
 _COUNTED: Final = frozenset(
     {
         "max", "min", "total", "num", "per", "first", "last", "input", "output", "prompt",
         "completion", "cached", "cache", "reasoning", "usage", "stop", "eos", "bos", "pad",
-        "unk", "special", "each", "every", "audio", "image", "text", "count", "llm",
+        "unk", "special", "each", "every", "audio", "image", "text", "count", "llm", "page", "next",
+        "pagination", "continuation",
     },
 )  # fmt: skip
 _PERSON_NOUNS: Final = frozenset(
@@ -123,6 +125,8 @@ def phrases_in(phrases: Iterable[str], words: str) -> Iterator[str]:
 
 def is_credential(words: tuple[str, ...]) -> bool:
     """Tell whether a key of these words, in lower case, holds a credential."""
+    if words[-2:] in _NAMES_OF_SECRETS:
+        return False
     if any(part in word for word in words for part in _SECRET_PARTS):
         return True
     pairs = set(pairwise(words))

@@ -44,7 +44,7 @@ HTTPServer JSONPath totalTOKENs IDEs TOKENcount APIkeyCount OStype GPUtemperatur
 design.tokens enduser.role email.count passenger.count author compass.heading keyboard.layout
 street.lights server.address network.home address display_name file.full_path customers.count
 full.names customer_namespace personnel headphones.model monkey turkey.region bypass passive
-db.pass.count first.pass
+db.pass.count first.pass k8s.secret.name secretName secret_arn page_token nextPageToken next_token
 """.split()  # noqa: SIM905 - a list of eighty lines reads worse
 
 CREDENTIAL = """

@@ -136,15 +136,20 @@ class KeyClassifier:
     def pair_hint(self) -> str:
         """A pattern found in other text with a name that may decide on what is behind it."""
         if self.has_globs:
-            return r"""[\w.\-][*"'`\\]*\s*(?:[:=]|>)"""
+            return (
+                r"""[\w.\-][*"'`\\\])]*\s*(?:[:=]|<?>|&gt;|(?:not )?(?:i?like|in)\s*\(?['\d])"""
+                r"""|name=["']|for key '"""
+            )
         keys, names = "|".join(HINTS), "|".join(PERSON_HINTS)
+        label = rf"[\w.\-]*(?:user[_.\- ]*\w|[\w.\-]user|{'|'.join(PERSON_HINTS[1:])})[\w.\-]*"
         return (
-            rf"""(?:{keys})[\w.\-]*["'`\\]+\s*[:=]"""
-            rf"""|(?:{names})[\w.\-]*\s*(?:=|:[=\w]|:\s*[\\"'`\w.+\-\[({{]*[\\"'`\[({{\d])"""
-            rf"""|(?:{names})[\w.\-]*(?:>|&gt;|\s[^<>]*=[^<>]*>)"""
-            r"""|^[ \t\-*>]*(?:[\w.\-]+ ){0,3}[\w.\-]*(?:user[_.\-]?\w|first|last|given|family"""
-            r"""|maiden|surname|birth|dob|msisdn|(?:mail|phone|tel)[\w.\- ])[\w.\-]*"""
-            r"""(?: [a-z]+){0,3}\**[ \t]*[:=]\**[ \t]"""
+            rf"""(?:{keys})[\w.\-]*["'`\\]+\]?\s*[:=]"""
+            rf"""|(?:{names})[\w.\-]*\s*(?:=|:\S|:\s*[\\"'`\w.+\-\[({{]*[\\"'`\[({{\d])"""
+            rf"""|(?:{names})[\w.\-]*(?:>|&gt;|\s[^<>]*=[^<>]*(?:>|&gt;))"""
+            rf"""|(?:{names})[\w.\-:]*["'`\\\]]*\s*(?:<>|=>|(?:not )?(?:i?like|in)\s*\(?['\d])"""
+            rf"""|(?:{names})[\w., "]*\)=\(|(?:name=["']|for key ')[\w.\-]*(?:{names})"""
+            rf"""|^[ \t\-*>\d.)]*(?:[\w.\-]+ ){{0,3}}{label}(?: [a-z]+){{0,3}}"""
+            r"""\**[ \t]*(?:=|:\**[ \t])"""
         )
 
     def number(self, key_class: KeyClass) -> int:

@@ -22,19 +22,40 @@ if TYPE_CHECKING:
 
 _NAME: Final = r"[A-Za-z_][\w.\-]{0,80}"
 _NAMED: Final = re.compile(
-    rf"\b(?P<name>{_NAME}+)(?P<quote>\\*+[\"'`])?+(?P<blank>[ \t]{{0,3}}+)"
-    r"(?P<sign>=>|:=|[=:](?![=:~]))",
+    rf"\b(?P<name>{_NAME}+)(?:(?P<quote>\\*+[\"'`])\]?+|(?::[\w:]{{1,80}}+)?\](?=[ \t]{{0,3}}=>))?+"
+    r"(?P<blank>[ \t]{0,3}+)"
+    r"(?P<sign>=>|:=|<>|[=:](?![=:~])|(?:NOT )?(?:I?LIKE|IN)(?=(?:[ \t]|\()\(?['\d]))",
     re.ASCII,
 )
 _ELEMENT: Final = re.compile(
-    rf"(?:<|&lt;)(?:\w{{1,64}}:)?(?P<name>{_NAME}+)(?:\s[^<>&\r\n]{{0,200}}+)?(?:>|&gt;)\s{{0,80}}+"
-    r"(?P<value>(?!\s)[^<>]{1,256}?)\s{0,80}(?:</|&lt;/|(?:<|&l?t?;?)?\Z)",
+    rf"(?:<|&lt;)(?:\w{{1,64}}:)?(?P<name>{_NAME}+)(?:\s[^<>&=]{{0,80}}+=[^<>&]{{0,200}}+)?"
+    r"(?:>|&gt;)\s{0,80}+(?P<value>(?!\s)[^<>]{1,256}?)\s{0,80}"
+    r"(?:(?:</|&lt;/)(?:\w{1,64}:)?(?:(?P=name)\b|[\w.\-]*\Z)|(?:<|&l?t?;?)?\Z)",
     re.ASCII,
 )
 _CLOSING: Final = re.compile("(?:<|&lt;)/")
+# The field of a form in HTML or in parts, and the complaint of PostgreSQL and of MySQL
+_FIELD: Final = re.compile(
+    rf"\bname=[\"'](?P<name>{_NAME}+)[\"'][^<>\r\n]{{0,200}}?\bvalue=(?P<quote>[\"'])"
+    r"(?P<value>(?:(?!(?P=quote))[^<>\r\n]){1,256})",
+    re.ASCII,
+)
+_PART: Final = re.compile(
+    rf"\bname=\"(?P<name>{_NAME}+)\"\r?\n(?:[^\r\n]{{1,200}}+\r?\n){{0,3}}\r?\n"
+    r"(?P<value>[^\r\n]{1,256})",
+    re.ASCII,
+)
+_TAKEN: Final = re.compile(
+    r"\((?P<name>[\w., \"]{0,255}[\w\"])\)=\((?P<value>[^\r\n]{1,256}?)(?:\)(?=[ .\r\n]|\Z)|\Z)"
+)
+_TWICE: Final = re.compile(
+    rf"Duplicate entry '(?P<value>[^\r\n]{{1,256}}?)' for key '(?P<name>{_NAME}+)", re.ASCII
+)
+# An apostrophe between letters closes only where none follows soon: O'Brien', O''Brien'
 _QUOTED: Final = (
     r"(?:[bfruBFRU@$]{1,2}(?=[\"'`]))?"
-    r"(?:(?P<quote>\"\"\"|'''|[\"'`])(?P<value>(?:[^\\\n]|\\.)*?)(?:(?P=quote)|(?=\n)|\\?\Z)"
+    r"(?:(?P<quote>\"\"\"|'''|[\"'`])(?P<value>(?:[^\\\n]|\\.)*?)"
+    r"(?:(?P=quote)(?!(?:(?<=\w')'?|(?<=\w''))\w[^'\n=:<>]{0,63}(?:'|\Z))|(?=\n)|\\?\Z)"
     r"|\\++[\"'`](?P<escaped>[^\"'`\\\n]*+)(?:\\++[\"'`])?+)"
 )
 _LITERAL: Final = re.compile(_QUOTED, re.DOTALL)
@@ -43,40 +64,48 @@ _NUMBER: Final = re.compile(
 )
 # What a value is wrapped in, or a list: whatever in it is quoted or a number is the value
 _BRACKET: Final = re.compile(
-    r"(?:(?:Some|Just|Optional|String|Text|UUID|ObjectId|Decimal|EmailStr"
-    r"|\[\]\w+|map\[\w+\]\w+)\s?)?[\[({]"
+    r"(?:Some|Just|Optional|String|Text|UUID|ObjectId|Decimal|EmailStr|PhoneNumber|Timestamp|int"
+    r"|np\.\w{1,20}|\[\]\w{1,80}|map\[\w{1,80}\]\w{1,80}|(?P<type>[A-Z]\w{0,80}))?[\[({]"
 )
 _INNER: Final = re.compile(
     rf"(?P<open>[\[({{])|(?P<close>[\])}}])|(?P<number>(?<![\w.\-])[+-]?\d[\d.]*+(?![\w\-]))"
     rf"|(?:{_QUOTED})(?P<colon>\s*(?:=>|:))?",
     re.DOTALL,
 )
-_RUN: Final = r"[^\s\"'`,;&<>()\[\]{}|=]"
-_WORDS: Final = rf"{_RUN}{{1,64}}(?:,? {_RUN}{{1,64}}){{0,4}}"
+_CHARACTER: Final = r"[^\s\"'`,;&<>()\[\]{}|=]"
+_RUN: Final = rf"(?:{_CHARACTER}|(?<={_CHARACTER})'(?={_CHARACTER}))"
+_WORDS: Final = rf"{_RUN}{{1,64}}(?:,? (?!(?:or|if|is|not|in) ){_RUN}{{1,64}}){{0,4}}"
 _BARE: Final = re.compile(rf"{_RUN}{{1,256}}(?<![.:!?])=?=?(?=[.:!?]?(?:[\s&;,)\]}}|\"'`]|\Z))")
 # there a value ends at the next name or at the end of it all
-_IN_RECORD: Final = re.compile(rf"{_WORDS}(?=, ?(?:{_NAME})?(?:=|\Z)|[)\]}}]|\Z)", re.ASCII)
+_IN_RECORD: Final = re.compile(rf"{_WORDS}(?=, ?(?:{_NAME})?(?: ?=|\Z)| ?[)\]}}]|'?\Z)")
 _IN_STRUCT: Final = re.compile(
-    rf"{_RUN}{{1,64}}(?: (?!{_NAME}:){_RUN}{{1,64}}){{0,4}}(?=\}}| {_NAME}:)", re.ASCII
+    rf"{_RUN}{{1,64}}(?: (?!{_NAME}:){_RUN}{{1,64}}){{0,4}}(?=[}}\]]| {_NAME}:)"
 )
+_IN_ARRAY: Final = re.compile(rf"{_WORDS}(?=[ \t]*(?:[\r\n]|'?\Z)| [\[)])")
+_WITH_DIGIT: Final = re.compile(rf"(?=[\w.+\-]{{0,256}}\d){_BARE.pattern}")
 _LINE: Final = re.compile(
-    rf"^[ \t]*+(?:[\-*>][ \t]++)?\*{{0,2}}(?P<name>{_NAME}(?: [A-Za-z]{{1,20}}){{0,3}})\*{{0,2}}"
-    rf"[ \t]*+[:=]\*{{0,2}}[ \t]++(?P<value>{_WORDS})[ \t]*\r?$",
+    r"^[ \t]*+(?:(?:[\-*>]|\d{1,2}[.)])[ \t]++)?\*{0,2}"
+    rf"(?P<name>{_NAME}(?P<more>(?: [A-Za-z]{{1,20}}){{1,3}})?)"
+    r"\*{0,2}[ \t]*+[:=]\*{0,2}(?(more)[ \t]++|(?:(?<==)[ \t]*+|[ \t]++))"
+    rf"(?P<value>{_WORDS})[ \t]*\r?$",
     re.ASCII | re.MULTILINE,
 )
-# no value: also a type, or a name as code has it
+# no value: also a type, a name as code has it, or what follows a text that ends with the name
 _NO_VALUE: Final = re.compile(
-    rf"(?!{PLACEHOLDER})|(?:[$%?]\w*|\.{{3}}|…|<\w[\w ]*>|\w*str(?:ing)?|u?int\w*|[iu]\d+|uuid"
-    r"|date(?:time)?|bool(?:ean)?|number|float|char|text|any|object)[?!,]?\Z",
+    rf"(?!{PLACEHOLDER})|\s*(?:[),;\]}}]|\+\s)"
+    r"|(?:[$?]\w*|(?-i:%[sdrviqf]?)|\{[\w.]*\}|\.{3}|…|<\w[\w ]*>|\w*str(?:ing)?|u?int\w*|[iu]\d+"
+    r"|uuid|date(?:time)?|bool(?:ean)?|number|float|char|text|any|object)[?!,]?\Z",
     re.IGNORECASE,
 )
 _SHORTEST: Final = 4  # of words that are in another: the name of username
 _IDENTIFIER: Final = re.compile(r"[A-Za-z_][A-Za-z_.]*", re.ASCII)
 # Who speaks, or what is spoken of: user: hello
-_SPOKEN: Final = frozenset({"user", "enduser", "email", "emails", "mail", "mails", "phone", "tel"})
+_SPOKEN: Final = frozenset({"user", "enduser", "email", "emails", "e-mail", "mail", "phone", "tel"})
 _BEFORE_BARE: Final = frozenset(["", *" \t\r\n(?&;,[{|\"'`#>-"])
+_DIALLED: Final = re.compile(r"\+?\d[\d ./\-]*")
+_PLACES: Final = (_LINE, _ELEMENT, _FIELD, _PART, _TAKEN, _TWICE)
 _BEHIND: Final = re.compile(r"[ \t]{1,3}+")
-_BEHIND_KEY: Final = re.compile(r"\s{1,80}+")
+_BEHIND_KEY: Final = re.compile(r"\s{1,80}+(?:string\(\d{1,9}\) )?")
 
 
 class _Value(NamedTuple):
@@ -108,10 +137,10 @@ def redact_pairs(text: str, walk: JsonRedactor, keys: KeyClassifier, depth: int)
 
     The loops are over what may be names in a text whose marks promise some, and over values.
     """
-    found = dict((*_in_lines_and_elements(text, keys), *_behind_signs(text, keys)))
+    found = dict((*_in_places(text, keys), *_behind_signs(text, keys)))
     parts: list[str] = []
     position = 0
-    for value in sorted(found):
+    for value in sorted(found, key=lambda value: (value.start, -value.end)):
         if value.start >= position:
             new = walk.leaf(value.plain, value.plain, found[value], depth)
             if new is not value.plain:
@@ -120,28 +149,32 @@ def redact_pairs(text: str, walk: JsonRedactor, keys: KeyClassifier, depth: int)
     return "".join([*parts, text[position:]]) if parts else None
 
 
-def _in_lines_and_elements(text: str, keys: KeyClassifier) -> Iterator[tuple[_Value, KeyClass]]:
-    """Yield what a line or an element of XML has a name for."""
-    for place in (*_LINE.finditer(text), *_ELEMENT.finditer(text)):
-        name, value = place["name"], _Value(*place.span("value"), place["value"])
-        key_class = _decision(keys, name)
-        if key_class is None or _last_word(name) in _SPOKEN or _is_code(name, value.plain):
-            continue
-        # a template's <first_name> has no end anywhere
-        if place.re is _LINE or place.end() < len(text) or _CLOSING.search(text):
-            yield value, key_class
+def _in_places(text: str, keys: KeyClassifier) -> Iterator[tuple[_Value, KeyClass]]:
+    """Yield what a line, an element of XML, a form or a database's complaint has a name for."""
+    for pattern in _PLACES:
+        for place in pattern.finditer(text):
+            name, value = place["name"], _Value(*place.span("value"), place["value"])
+            key_class = _decision(keys, name)
+            if key_class is None or _is_code(name, value.plain):
+                continue
+            if pattern in {_LINE, _ELEMENT} and _is_said(name, value.plain):
+                continue
+            # a template's <first_name> has no end anywhere
+            if pattern is not _ELEMENT or place.end() < len(text) or _CLOSING.search(text):
+                yield value, key_class
 
 
 def _behind_signs(text: str, keys: KeyClassifier) -> Iterator[tuple[_Value, KeyClass]]:
     """Yield what stands behind a name and a sign, alone or in brackets."""
     nested_end = 0
     for match in _NAMED.finditer(text):
-        key_class = _decision(keys, match["name"], is_key=match["quote"] is not None)
+        is_key = match["quote"] is not None and (match["sign"] == "=>" or "]" not in match[0])
+        key_class = _decision(keys, match["name"], is_key=is_key)
         named = _name(text, match) if key_class is not None else None
         if key_class is None or named is None:
             continue
         bracket = _BRACKET.match(text, named.behind)
-        if bracket is None:
+        if bracket is None or not _is_type_of(bracket["type"], named):
             value = _value(text, named)
             if value is not None and not _is_code(named.text, value.plain):
                 yield value, key_class
@@ -160,6 +193,13 @@ def _name(text: str, match: re.Match[str]) -> _Name | None:
     is_tight = end == match.end() and not match["blank"]
     before = text[max(0, start - 2) : start]
     return _Name(match["name"], before, match["sign"], end, bool(quote), is_tight)
+
+
+def _is_type_of(type_name: str | None, named: _Name) -> bool:
+    """Tell whether a type before a bracket is what the name has: user=User(…)."""
+    if type_name is None:
+        return True
+    return (named.is_key or named.is_tight) and type_name.lower() in words_of(named.text)[0]
 
 
 def _decision(keys: KeyClassifier, name: str, *, is_key: bool = False) -> KeyClass | None:
@@ -189,34 +229,47 @@ def _value(text: str, named: _Name) -> _Value | None:
 
 def _bare(text: str, named: _Name) -> re.Match[str] | None:
     """Return the value that stands without quotes where a notation has such."""
-    if named.is_key or not named.is_tight or named.before[-1:] not in _BEFORE_BARE:
+    before, sign = named.before, named.sign
+    if named.is_key:
         return None
-    if named.sign == "=":
-        is_record = named.before.endswith(("(", "[", "{", ",", ", "))
+    if sign == "=>":
+        return _IN_ARRAY.match(text, named.behind) if before.endswith("[") else None
+    if before[-1:] not in _BEFORE_BARE:
+        return None
+    is_upper = named.text[0].isupper()
+    if sign == "=" and (named.is_tight or (is_upper and before in {"{ ", ", "})):
+        is_record = before.endswith(("(", "[", "{", ",", ", ", "{ "))
         record = _IN_RECORD.match(text, named.behind) if is_record else None
-        return record or _BARE.match(text, named.behind)
-    if named.sign == ":" and named.text[0].isupper() and named.before.endswith(("{", " ")):
+        return record or (_BARE.match(text, named.behind) if named.is_tight else None)
+    if sign == ":" and named.is_tight and before.endswith(("{", "[", " ")):
         return _IN_STRUCT.match(text, named.behind)
-    return None
+    return _WITH_DIGIT.match(text, named.behind) if sign == ":" else None
 
 
 def _inner(text: str, start: int) -> tuple[list[_Value], int]:
     """Return what is quoted or a number in the bracket that opens here, without keys; its end."""
     values: list[_Value] = []
-    depth = 0
+    depth, end = 0, len(text)
     for token in _INNER.finditer(text, start):
         if token["open"]:
             depth += 1
         elif token["close"]:
             depth -= 1
             if depth == 0:
-                return values, token.end()
-        elif token["number"]:
-            values.append(_Value(*token.span("number"), token["number"]))
+                end = token.end()
+                break
         elif not token["colon"]:
-            group = "escaped" if token["value"] is None else "value"
-            values.append(_Value(*token.span(group), unescape(token[group])))
-    return values, len(text)
+            group = "number" if token["number"] else "value" if token["value"] else "escaped"
+            values.append(_Value(*token.span(group), unescape(token[group] or "")))
+    return [value for value in values if not _NO_VALUE.match(value.plain)], end
+
+
+def _is_said(name: str, value: str) -> bool:
+    """Tell what is said rather than had: words of a user, in a mail, on a phone."""
+    last = _last_word(name)
+    if last not in _SPOKEN or (last in {"phone", "tel"} and _DIALLED.fullmatch(value)):
+        return False
+    return name.rsplit(maxsplit=1)[-1].lower() in _SPOKEN or " " in value
 
 
 def _is_code(name: str, value: str) -> bool:

@@ -87,7 +87,7 @@ _LINE: Final = re.compile(
     r"^[ \t]*+(?:(?:[\-*>]|\d{1,2}[.)])[ \t]++)?\*{0,2}"
     rf"(?P<name>{_NAME}(?P<more>(?: [A-Za-z]{{1,20}}){{1,3}})?)"
     r"\*{0,2}[ \t]*+[:=]\*{0,2}(?(more)[ \t]++|(?:(?<==)[ \t]*+|[ \t]++))"
-    rf"(?P<value>{_WORDS})[ \t]*\r?$",
+    rf"(?P<value>(?!(?:[Tt]he|an?|[Yy]our) ){_WORDS})[ \t]*\r?$",
     re.ASCII | re.MULTILINE,
 )
 # no value: also a type, a name as code has it, or what follows a text that ends with the name
@@ -274,7 +274,7 @@ def _is_said(name: str, value: str) -> bool:
 
 def _is_code(name: str, value: str) -> bool:
     """Tell a value that is none: empty, a placeholder, a type, or called as the name is."""
-    if not value or _NO_VALUE.match(value):
+    if not value or _NO_VALUE.match(value) or words_of(value) == words_of(name):
         return True
     if not _IDENTIFIER.fullmatch(value):
         return False

@@ -10,7 +10,7 @@ import pytest
 from config.settings import RedactionSettings
 from processors.redaction.redactor import Redactor
 from processors.redaction.registry import predefined
-from tests.redaction.conftest import KEY
+from tests.redaction.conftest import KEY, without_screen
 from tests.redaction.published_cases import CASES, EVERY_ENTITY, SPELLINGS
 
 if TYPE_CHECKING:
@@ -47,7 +47,7 @@ def test_cases_of_an_entity_alone(entity: str) -> None:
     Guarantees: the screen changes nothing; what is to be found is cut, also whatever the stock
     recognizer would find; every rule finds some case; the rest comes back as the very object.
     """
-    unscreened = Redactor(_settings(entity), screened=False)
+    unscreened = without_screen(_settings(entity))
     screened = Redactor(_settings(entity))
     stock = [kind() for kind in predefined()[entity]]
     cases = CASES[entity]
@@ -75,7 +75,7 @@ def test_cases_with_every_entity_on() -> None:
     Guarantees: the screen changes nothing, nothing to be found survives, twice is as once.
     """
     settings = _settings(*EVERY_ENTITY)
-    unscreened = Redactor(settings, screened=False)
+    unscreened = without_screen(settings)
     screened = Redactor(settings)
     assert screened._screen is not None
     for entity, cases in CASES.items():

@@ -259,9 +259,9 @@ def _inner(text: str, start: int) -> tuple[list[_Value], int]:
                 end = token.end()
                 break
         elif not token["colon"]:
-            group = "number" if token["number"] else "value" if token["value"] else "escaped"
-            values.append(_Value(*token.span(group), unescape(token[group] or "")))
-    return [value for value in values if not _NO_VALUE.match(value.plain)], end
+            group = next(one for one in ("number", "value", "escaped") if token[one] is not None)
+            values.append(_Value(*token.span(group), unescape(token[group])))
+    return [one for one in values if one.plain and not _NO_VALUE.match(one.plain)], end
 
 
 def _is_said(name: str, value: str) -> bool:

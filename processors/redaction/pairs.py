@@ -1,7 +1,7 @@
 """Names with a value behind them in text that is no JSON: what a key decides, they decide.
 
-Literals of Python, Ruby and Go, keyword arguments, records as Java, Kotlin and Go print them,
-forms, logfmt, properties, YAML and XML. What a name as likely is in prose or in code is left alone.
+Literals and keyword arguments, records as languages print them, forms, logfmt, properties, SQL, what
+databases say is taken, YAML and XML. What a name as likely is in prose or in code is left alone.
 """
 
 from __future__ import annotations
@@ -90,14 +90,17 @@ _LINE: Final = re.compile(
     rf"(?P<value>(?!(?:[Tt]he|an?|[Yy]our) ){_WORDS})[ \t]*\r?$",
     re.ASCII | re.MULTILINE,
 )
-# no value: also a type, a name as code has it, or what follows a text that ends with the name
+# no value: also a type, or a name as code has it
 _NO_VALUE: Final = re.compile(
-    rf"(?!{PLACEHOLDER})|\s*(?:[),;\]}}]|\+\s)"
-    r"|(?:[$?]\w*|(?-i:%[sdrviqf]?)|\{[\w.]*\}|\.{3}|…|<\w[\w ]*>|\w*str(?:ing)?|u?int\w*|[iu]\d+"
-    r"|uuid|date(?:time)?|bool(?:ean)?|number|float|char|text|any|object)[?!,]?\Z",
+    rf"(?!{PLACEHOLDER})"
+    r"|(?:[$?]\w*|(?-i:%[sdrviqf]?)|\{[\w.]*\}|\.{3}|…|<\w[\w ]*>|(?:\w*_|email|secret|con)?str"
+    r"|\w*string|u?int(?:8|16|32|64|128|eger)?|[iu](?:8|16|32|64|128)|uuid|date(?:time)?|bool(?:ean)?"
+    r"|number|float|char|text|any|object)[?!,]?\Z",
     re.IGNORECASE,
 )
-_SHORTEST: Final = 4  # of words that are in another: the name of username
+# what follows a text that ends with a name: print("user:", x)
+_FOLLOWS: Final = re.compile(r"\s*(?:[),;\]}]|\+\s)")
+_SHORTEST: Final = 4  # of words that begin or end another: the name of username
 _IDENTIFIER: Final = re.compile(r"[A-Za-z_][A-Za-z_.]*", re.ASCII)
 # Who speaks, or what is spoken of: user: hello
 _SPOKEN: Final = frozenset({"user", "enduser", "email", "emails", "e-mail", "mail", "phone", "tel"})
@@ -222,6 +225,7 @@ def _value(text: str, named: _Name) -> _Value | None:
         group = "escaped" if literal["value"] is None else "value"
         plain = unescape(literal[group])
         is_said = named.is_spoken and not named.is_tight and any(map(str.isspace, plain))
+        is_said = is_said or (not named.is_key and _FOLLOWS.match(plain) is not None)
         return None if is_said else _Value(*literal.span(group), plain)
     bare = _NUMBER.match(text, named.behind) or _bare(text, named)
     return None if bare is None or named.is_spoken else _Value(*bare.span(), bare[0])
@@ -279,7 +283,10 @@ def _is_code(name: str, value: str) -> bool:
     if not _IDENTIFIER.fullmatch(value):
         return False
     word = _last_word(value)
-    return word in words_of(name)[0] or (len(word) >= _SHORTEST and word in name.lower())
+    return any(
+        one == word or (len(word) >= _SHORTEST and (one.startswith(word) or one.endswith(word)))
+        for one in words_of(name)[0]
+    )
 
 
 def _last_word(name: str) -> str:

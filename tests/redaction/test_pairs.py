@@ -19,6 +19,8 @@ NOTATED: Final = {
     "nested": "{'user': {'name': '«Q»', 'tags': ['«Q»', «7»], 'ok': True}, 'a': 'b'}",
     "over lines": "{'a': 'b',\n 'username':\n     '«Q»'}",
     "a secret's key": "{'x-api-key': '«Qx»', 'cookie': '«Q»'}",
+    "like a type": "user_id=«u42», first_name='«Intan»', username=«erna», surname='«astrid»'",
+    "signs at first": "{'cookie': '«;Q»', 'username': '«)Q»'}",
     "Ruby": '#<User id: 1, first_name: "«Q»", email: nil>',
     "Ruby's hash": '{:first_name=>"«Q»", "last_name" => "«Q»"}',
     "Kotlin": "User(id=1, firstName=«Qa Qb», lastName=«Q»)",

@@ -1,7 +1,7 @@
 """Names with a value behind them in text that is no JSON: what a key decides, they decide.
 
-Literals and keyword arguments, records as languages print them, forms, logfmt, properties, SQL, what
-databases say is taken, YAML and XML. What a name as likely is in prose or in code is left alone.
+Literals and keyword arguments, records as languages print them, forms, logfmt, properties, SQL,
+databases' complaints, YAML and XML. What a name as likely is in prose or in code is left alone.
 """
 
 from __future__ import annotations

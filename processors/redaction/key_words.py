@@ -40,9 +40,13 @@ _SECRET_PAIRS: Final = frozenset(
         ("mongo", "pass"), ("rabbitmq", "pass"), ("amqp", "pass"), ("ldap", "pass"),
         ("ftp", "pass"), ("ssh", "pass"), ("http", "pass"), ("proxy", "pass"), ("basic", "pass"),
         ("user", "pass"), ("admin", "pass"), ("root", "pass"), ("auth", "pass"),
-        ("login", "pass"),
+        ("login", "pass"), ("verification", "code"), ("mfa", "code"), ("fa", "code"),
+        ("security", "code"), ("recovery", "code"), ("recovery", "codes"), ("backup", "codes"),
+        ("device", "code"), ("otp", "code"), ("totp", "code"),
     },
 )  # fmt: skip
+# A one-time password; what is called after Erlang's platform goes on: otp_app, otp_release.
+_LAST_WORDS: Final = frozenset({"otp", "totp"})
 _NAMES_OF_SECRETS: Final = frozenset({("secret", "name"), ("secret", "arn")})
 # Said of the thing, not the thing: token.type, api_key_count, authorization.result.
 _DESCRIPTIVE: Final = frozenset(
@@ -84,6 +88,8 @@ _PERSON_PAIRS: Final = frozenset(
         ("customer", "name"), ("patient", "name"), ("person", "name"), ("holder", "name"),
         ("street", "address"), ("home", "address"), ("postal", "address"), ("mailing", "address"),
         ("billing", "address"), ("shipping", "address"), ("delivery", "address"),
+        ("passport", "number"), ("passport", "no"), ("national", "id"), ("license", "number"),
+        ("licence", "number"), ("bank", "account"),
     },
 )  # fmt: skip
 _NOT_PHONES: Final = ("headphone", "microphone", "smartphone", "homophone", "saxophone", "iphone")
@@ -99,10 +105,12 @@ PERSON_HINTS: Final = (
     "dob", "msisdn", "tel", "nickname", "cardholder",
     r"(?:full|middle|customer|patient|person|holder)[^a-z0-9]*name",
     r"(?:street|home|postal|mailing|billing|shipping|delivery)[^a-z0-9]*address",
+    "passport", r"national[^a-z0-9]*id", r"licen[cs]e[^a-z0-9]*number", r"bank[^a-z0-9]*account",
 )  # fmt: skip
 HINTS: Final = (
     "pass", "pwd", "secret", "credential", "authori", "cookie", "jwt", "bearer", "token",
-    "key", "connection", "connstring", "signature", "cvv", "cvc", *PERSON_HINTS,
+    "key", "connection", "connstring", "signature", "cvv", "cvc", "otp",
+    r"(?:verification|mfa|fa|security|recovery|backup|device)[^a-z0-9]*code", *PERSON_HINTS,
 )  # fmt: skip
 
 
@@ -136,7 +144,7 @@ def is_credential(words: tuple[str, ...]) -> bool:
         return False
     if not _SECRET_WORDS.isdisjoint(words) or not _SECRET_PAIRS.isdisjoint(pairs):
         return True
-    return _is_token(words)
+    return words[-1] in _LAST_WORDS or _is_token(words)
 
 
 def _is_token(words: tuple[str, ...]) -> bool:

@@ -138,7 +138,7 @@ class KeyClassifier:
         if self.has_globs:
             return (
                 r"""[\w.\-][*"'`\\\])]*\s*(?:[:=]|<?>|&gt;|(?:not )?(?:i?like|in)\s*\(?['\d])"""
-                r"""|name=["']|for key '"""
+                r"""|name=["']|for key '|["'`]\s*,"""
             )
         keys, names = "|".join(HINTS), "|".join(PERSON_HINTS)
         label = rf"[\w.\-]*(?:user[_.\- ]*\w|[\w.\-]user|{'|'.join(PERSON_HINTS[1:])})[\w.\-]*"
@@ -148,6 +148,10 @@ class KeyClassifier:
             rf"""|(?:{names})[\w.\-]*(?:>|&gt;|\s[^<>]*=[^<>]*(?:>|&gt;))"""
             rf"""|(?:{names})[\w.\-:]*["'`\\\]]*\s*(?:<>|=>|(?:not )?(?:i?like|in)\s*\(?['\d])"""
             rf"""|\)=\(|(?:name=["']|for key ')[\w.\-]*(?:{names})"""
+            rf"""|[\[({{]\s*[bu]?\\*["'`][^"'`,]*(?:{keys})[^"'`,]*["'`]\s*,"""
+            rf"""|(?:name|key)[\\"'`\s]*[=:][>\s]*[bu]?[\\"'`]*[\w.\-]*(?:{keys})"""
+            r"""[\w.\-]*[\\"'`,;]*\s[\sbu\\"'`]*value"""
+            r"""|raw_?headers[\\"'`]*\s*[:=]\s*\[\s*[bu]?[\\"'`]"""
             rf"""|^[ \t\-*>\d.)]*(?:[\w.\-]+ ){{0,3}}{label}(?: [a-z]+){{0,3}}"""
             r"""\**[ \t]*(?:=|:\**[ \t])"""
         )

@@ -23,6 +23,9 @@ MAX_DEPTH: Final = 64
 # OTLP's and many SDKs' way to write an attribute: {"key": K, "value": …}
 NAME_KEYS: Final = frozenset({"key", "name", "Key", "Name"})
 VALUE_KEYS: Final = frozenset({"value", "Value"})
+# [["cookie", "a=b"], …], and in one list as Node has it: {"rawHeaders": ["Cookie", "a=b", …]}
+_PAIR: Final = 2
+_HEADERS: Final = frozenset({"rawHeaders", "raw_headers"})
 
 
 @dataclass(slots=True)
@@ -49,8 +52,13 @@ class JsonRedactor:
         redacted = self._value(parsed, key_class, depth)
         return None if redacted is parsed else dump(redacted)
 
-    def _value(self, value: Any, key_class: KeyClass, depth: int) -> Any:
-        """Return the value to write; the very same object where nothing changed."""
+    def _value(
+        self, value: Any, key_class: KeyClass, depth: int, *, may_alternate: bool = False
+    ) -> Any:
+        """Return the value to write; the very same object where nothing changed.
+
+        ``may_alternate``: a list may have names in turn with their values.
+        """
         if depth > MAX_DEPTH:
             if value is None or value is True or value is False:
                 return value
@@ -59,12 +67,14 @@ class JsonRedactor:
         if isinstance(value, str):
             return self.leaf(value, value, key_class, depth)
         if isinstance(value, list):
-            return self._nested(value, key_class, depth)
+            return self._nested(value, key_class, depth, may_alternate=may_alternate)
         if key_class.is_whole and value is not None:
             return self.leaf(value, json.dumps(value), key_class, depth)
         return value
 
-    def _nested(self, value: list[Any], key_class: KeyClass, depth: int) -> list[Any]:
+    def _nested(
+        self, value: list[Any], key_class: KeyClass, depth: int, *, may_alternate: bool
+    ) -> list[Any]:
         if isinstance(value, Object):
             return self._object(value, key_class, depth)
         entries = _typed_entries(value)
@@ -76,8 +86,22 @@ class JsonRedactor:
                 for item, (key, _) in zip(value, entries, strict=True)
             ]
             self.is_at_rest &= _names_of_value(_typed_entries(items)) == names
+        elif may_alternate and _alternates(value):
+            items = []
+            for name, item in zip(value[::2], value[1::2], strict=True):
+                new_name = self._value(name, key_class, depth + 1)
+                self.is_at_rest &= new_name is name
+                items += new_name, self._value(item, self.inner(key_class, name), depth + 1)
         else:
-            items = [self._value(item, key_class, depth + 1) for item in value]
+            items = [
+                self._value(
+                    item,
+                    key_class,
+                    depth + 1,
+                    may_alternate=type(item) is list and len(item) == _PAIR,
+                )
+                for item in value
+            ]
         return value if all(map(is_, items, value)) else items
 
     def leaf(self, value: Any, text: str, key_class: KeyClass, depth: int) -> Any:
@@ -101,7 +125,8 @@ class JsonRedactor:
             inner = self.inner(named if key in VALUE_KEYS else outer, key)
             new_key = self.leaf(key, key, SCAN, depth)
             self.is_at_rest &= new_key is key
-            pairs.append((new_key, self._value(item, inner, depth + 1)))
+            new = self._value(item, inner, depth + 1, may_alternate=key in _HEADERS)
+            pairs.append((new_key, new))
         if names:
             self.is_at_rest &= _names_of_value(pairs) == names
         unchanged = all(
@@ -123,6 +148,11 @@ class JsonRedactor:
         if not context and not binary and not outer.has_names and not own.is_kept:
             return SCAN
         return replace(own, context=context, binary=binary, has_names=outer.has_names)
+
+
+def _alternates(value: list[Any]) -> bool:
+    """Tell whether a list can be names in turn with their values."""
+    return len(value) % 2 == 0 and all(type(name) is str for name in value[::2])
 
 
 def _names_of_value(value: list[tuple[str, Any]]) -> list[str]:

@@ -102,6 +102,10 @@ class Operators:
         digest = hmac.digest(self._key, message.encode("utf-8", "surrogatepass"), name)
         return f"<{entity}:{self.key_id[:_KEY_ID_HEX]}-{digest.hex()[:_TOKEN_HEX]}>"
 
+    def blanked(self, text: str) -> str:
+        """Return the text, as long, in which nothing that redaction wrote reads as a name."""
+        return self.token.sub(lambda match: "<" * len(match[0]), text) if "<" in text else text
+
     def is_token(self, value: str) -> bool:
         """Tell whether the whole value is something this class wrote."""
         return value.startswith("<") and self.token.fullmatch(value) is not None

@@ -68,7 +68,7 @@ _BRACKET: Final = re.compile(
     r"|np\.\w{1,20}|\[\]\w{1,80}|map\[\w{1,80}\]\w{1,80}|(?P<type>[A-Z]\w{0,80}))?[\[({]"
 )
 _INNER: Final = re.compile(
-    rf"(?P<open>[\[({{])|(?P<close>[\])}}])|(?P<number>(?<![\w.\-])[+-]?\d[\d.]*+(?![\w\-]))"
+    rf"(?P<open>[\[({{])|(?P<close>[\])}}])|(?P<bare>(?<![\w.\-])[+-]?\d[\d.]*+(?![\w\-]))"
     rf"|(?:{_QUOTED})(?P<colon>\s*(?:=>|:))?",
     re.DOTALL,
 )
@@ -90,6 +90,26 @@ _LINE: Final = re.compile(
     rf"(?P<value>(?!(?:[Tt]he|an?|[Yy]our) ){_WORDS})[ \t]*\r?$",
     re.ASCII | re.MULTILINE,
 )
+# A pair in a list of pairs, or of a call; the headers that Node lists flat; {'Name': …, 'Value': …}
+_OPENED: Final = r"(?:[bu](?=\\*[\"'`]))?\\*+[\"'`]"
+_CLOSED: Final = r"\\*+[\"'`]"
+_TUPLE: Final = re.compile(
+    rf"(?:[\[{{,]\s{{0,80}}+[\[({{]|\(\s{{0,80}}+\(|(?P<call>(?<=\w)\())\s{{0,80}}+{_OPENED}(?P<name>{_NAME}+)"
+    rf"{_CLOSED}\s{{0,3}}+,\s{{0,80}}+(?:{_QUOTED}|(?P<bare>[+-]?\d[\d.]*+))"
+    r"(?=\\*+\s{0,80}+(?:[\])},]|\Z))",
+    re.ASCII | re.DOTALL,
+)
+_ENTRY: Final = re.compile(
+    rf"(?<![a-z])(?:name|key)(?:{_CLOSED})?\s?(?:=>|[:=])\s{{0,3}}+(?:{_OPENED})?(?P<name>{_NAME}+)"
+    rf"(?:{_CLOSED})?(?:[,;]\s{{0,80}}+|\s{{0,3}}\n\s{{0,80}}+| (?=value:\S))"
+    rf"(?:{_OPENED})?value(?:{_CLOSED})?\s?(?:=>|[:=])\s{{0,3}}+"
+    rf"(?:{_QUOTED}|(?P<bare>{_RUN}{{1,64}}(?: (?!{_NAME}:){_RUN}{{1,64}}){{0,4}}))",
+    re.ASCII | re.DOTALL | re.IGNORECASE,
+)
+_HEADERS: Final = re.compile(
+    rf"raw_?headers(?:{_CLOSED})?\s{{0,3}}[:=]\s{{0,3}}\[\s{{0,80}}(?={_OPENED})", re.IGNORECASE
+)
+_ITEM: Final = re.compile(rf"{_QUOTED}(?:\s{{0,80}}+,\s{{0,80}}+)?", re.DOTALL)
 # no value: also a type, or a name as code has it
 _NO_VALUE: Final = re.compile(
     rf"(?!{PLACEHOLDER})"
@@ -106,7 +126,7 @@ _IDENTIFIER: Final = re.compile(r"[A-Za-z_][A-Za-z_.]*", re.ASCII)
 _SPOKEN: Final = frozenset({"user", "enduser", "email", "emails", "e-mail", "mail", "phone", "tel"})
 _BEFORE_BARE: Final = frozenset(["", *" \t\r\n(?&;,[{|\"'`#>-"])
 _DIALLED: Final = re.compile(r"\+?\d[\d ./\-]*")
-_PLACES: Final = (_LINE, _ELEMENT, _FIELD, _PART, _TAKEN, _TWICE)
+_PLACES: Final = (_LINE, _ELEMENT, _FIELD, _PART, _TAKEN, _TWICE, _TUPLE, _ENTRY)
 _BEHIND: Final = re.compile(r"[ \t]{1,3}+")
 _BEHIND_KEY: Final = re.compile(r"\s{1,80}+(?:string\(\d{1,9}\) )?")
 
@@ -135,36 +155,67 @@ class _Name(NamedTuple):
         return self.text.lower() in _SPOKEN and self.sign == ":" and not self.is_key
 
 
-def redact_pairs(text: str, walk: JsonRedactor, keys: KeyClassifier, depth: int) -> str | None:
+def redact_pairs(
+    text: str, blank: str, walk: JsonRedactor, keys: KeyClassifier, depth: int
+) -> str | None:
     """Return the text without the values that names in it decide, None if there are none.
 
+    ``blank`` is the text, as long, without what redaction wrote: <EMAIL_ADDRESS> is no element.
     The loops are over what may be names in a text whose marks promise some, and over values.
     """
-    found = dict((*_in_places(text, keys), *_behind_signs(text, keys)))
+    found = dict((*_in_places(blank, keys), *_in_headers(blank, keys), *_behind_signs(blank, keys)))
     parts: list[str] = []
     position = 0
     for value in sorted(found, key=lambda value: (value.start, -value.end)):
         if value.start >= position:
-            new = walk.leaf(value.plain, value.plain, found[value], depth)
-            if new is not value.plain:
+            plain = text[value.start : value.end] if "<" in value.plain else value.plain
+            new = walk.leaf(plain, plain, found[value], depth)
+            if new is not plain:
                 parts += text[position : value.start], new
                 position = value.end
     return "".join([*parts, text[position:]]) if parts else None
 
 
 def _in_places(text: str, keys: KeyClassifier) -> Iterator[tuple[_Value, KeyClass]]:
-    """Yield what a line, an element of XML, a form or a database's complaint has a name for."""
+    """Yield what a line, an element, a form, a complaint, a pair or an entry has a name for."""
     for pattern in _PLACES:
         for place in pattern.finditer(text):
-            name, value = place["name"], _Value(*place.span("value"), place["value"])
-            key_class = _decision(keys, name)
+            name, value = place["name"], _written(place)
+            key_class = _decision(keys, name, is_key=pattern in {_TUPLE, _ENTRY})
             if key_class is None or _is_code(name, value.plain):
                 continue
             if pattern in {_LINE, _ELEMENT} and _is_said(name, value.plain):
                 continue
+            # what a call is given is as likely a name as not
+            if pattern is _TUPLE and place["call"] and key_class.kind is not KeyKind.CREDENTIAL:
+                continue
             # a template's <first_name> has no end anywhere
             if pattern is not _ELEMENT or place.end() < len(text) or _CLOSING.search(text):
                 yield value, key_class
+
+
+def _in_headers(text: str, keys: KeyClassifier) -> Iterator[tuple[_Value, KeyClass]]:
+    """Yield the values of headers that stand flat in a list, each behind its name."""
+    for start in _HEADERS.finditer(text):
+        name = None
+        position = start.end()
+        while (item := _ITEM.match(text, position)) is not None:
+            value, position = _written(item), item.end()
+            if name is None:
+                name = value.plain
+                continue
+            key_class = _decision(keys, name, is_key=True)
+            if key_class is not None and not _is_code(name, value.plain):
+                yield value, key_class
+            name = None
+
+
+def _written(match: re.Match[str]) -> _Value:
+    """Return the value in a match, without the escapes that are behind a quote."""
+    groups = match.groupdict()
+    group = next(one for one in ("value", "escaped", "bare") if groups.get(one) is not None)
+    is_quoted = group == "escaped" or groups.get("quote") is not None
+    return _Value(*match.span(group), unescape(match[group]) if is_quoted else match[group])
 
 
 def _behind_signs(text: str, keys: KeyClassifier) -> Iterator[tuple[_Value, KeyClass]]:
@@ -222,11 +273,10 @@ def _value(text: str, named: _Name) -> _Value | None:
     """Return the one value behind a name."""
     literal = _LITERAL.match(text, named.behind)
     if literal is not None:
-        group = "escaped" if literal["value"] is None else "value"
-        plain = unescape(literal[group])
-        is_said = named.is_spoken and not named.is_tight and any(map(str.isspace, plain))
-        is_said = is_said or (not named.is_key and _FOLLOWS.match(plain) is not None)
-        return None if is_said else _Value(*literal.span(group), plain)
+        value = _written(literal)
+        is_said = named.is_spoken and not named.is_tight and any(map(str.isspace, value.plain))
+        is_said = is_said or (not named.is_key and _FOLLOWS.match(value.plain) is not None)
+        return None if is_said else value
     bare = _NUMBER.match(text, named.behind) or _bare(text, named)
     return None if bare is None or named.is_spoken else _Value(*bare.span(), bare[0])
 
@@ -263,8 +313,7 @@ def _inner(text: str, start: int) -> tuple[list[_Value], int]:
                 end = token.end()
                 break
         elif not token["colon"]:
-            group = next(one for one in ("number", "value", "escaped") if token[one] is not None)
-            values.append(_Value(*token.span(group), unescape(token[group])))
+            values.append(_written(token))
     return [one for one in values if one.plain and not _NO_VALUE.match(one.plain)], end
 
 

@@ -42,7 +42,7 @@ if TYPE_CHECKING:
 # Replacing can bring a new match about; a string that is not at rest after this many is cut whole.
 _MAX_PASSES: Final = 6
 _SEGMENT: Final = re.compile(r"[^\s&;=?,\"'<>()\[\]{}|/:]+")
-_RULES_VERSION: Final = 6
+_RULES_VERSION: Final = 7
 _SHORT: Final = 64
 _MAX_REMEMBERED: Final = 4096
 _ENTITY_OF: Final = {
@@ -257,7 +257,9 @@ class Redactor:
                 return without
         cut = self._by_rules(text, marks, key_class, trail, original=original)
         if cut is None and PAIRS in marks:
-            cut = redact_pairs(text, self._walk(trail), self.keys, depth)
+            blank = self.operators.blanked(text)
+            if PAIRS in self._marks(blank):
+                cut = redact_pairs(text, blank, self._walk(trail), self.keys, depth)
         if cut is None and LOOK_CLOSER in marks:
             cut = self._other_readings(text, key_class, trail)
         return cut
@@ -319,13 +321,11 @@ class Redactor:
         parts: list[str] = []
         position = 0
         for one in found:
-            parts.append(text[position : one.start])
             value = text[one.start : one.end]
-            exact = not one.is_union
-            parts.append(self.operators.replacement(one.entity, value, is_exact=exact))
+            new = self.operators.replacement(one.entity, value, is_exact=not one.is_union)
+            parts += text[position : one.start], new
             position = one.end
-        parts.append(text[position:])
-        return "".join(parts)
+        return "".join([*parts, text[position:]])
 
     def _other_readings(self, text: str, key_class: KeyClass, trail: _Trail) -> str | None:
         """Replace the parts whose decoded form holds something, or the whole text."""

@@ -191,6 +191,34 @@ def test_code_and_prose_are_left_alone(redactor: Redactor, unscreened: Redactor,
     assert redacted(redactor, unscreened, text) == text
 
 
+PAIRED = {
+    "a": [["username", "Qa"], ["n", 1.50], ["last_name", "Q"], [1, "x"], ["email"]],
+    "rawHeaders": ["Host", "x", "Cookie", "sid=Q", "X-Api-Key", "Q"],
+    "schema": {"required": ["email", "age"], "headers": ["cookie", "x-id"]},
+}
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_names_in_turn_with_their_values(
+    redactor: Redactor, unscreened: Redactor, form: str
+) -> None:
+    """Scenario: pairs in a list, headers as Node lists them, lists of names; whole, within, cut.
+
+    Guarantees: the values go in the first two, lists of names stay.
+    """
+    whole = redacted(redactor, unscreened, json.dumps(PAIRED))
+    plain = re.sub(r"<[A-Z]+(:[0-9a-f\-]+)?>", "<>", whole)
+    assert json.loads(plain) == {
+        "a": [["username", "<>"], ["n", 1.5], ["last_name", "<>"], [1, "x"], ["email"]],
+        "rawHeaders": ["Host", "x", "Cookie", "<>", "X-Api-Key", "<>"],
+        "schema": PAIRED["schema"],
+    }
+    document = FORMS[form](json.dumps(PAIRED))
+    for before in ("", "data: "):
+        for end in range(1, len(document) + 1):
+            assert "Q" not in redacted(redactor, unscreened, before + document[:end])
+
+
 def test_keys_of_the_users_own() -> None:
     """Scenario: a key that only a setting names. Guarantees: the screen lets no such text pass."""
     settings = RedactionSettings(hmac_key=KEY, identity_keys=("patient*",))  # type: ignore[arg-type]

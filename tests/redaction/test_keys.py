@@ -45,6 +45,7 @@ design.tokens enduser.role email.count passenger.count author compass.heading ke
 street.lights server.address network.home address display_name file.full_path customers.count
 full.names customer_namespace personnel headphones.model monkey turkey.region bypass passive
 db.pass.count first.pass k8s.secret.name secretName secret_arn page_token nextPageToken next_token
+otp_app otp_release postcode status_code device.type passport.js nationality license bank.name
 """.split()  # noqa: SIM905 - a list of eighty lines reads worse
 
 CREDENTIAL = """
@@ -59,6 +60,7 @@ aws.secret_access_key private_key privateKey ssh_key credentials jwt bearer pass
 proxy-authorization connection_string connectionString signing_key sessionToken
 DB_PASS smtp.pass redisPass AZURE_STORAGE_KEY SUPABASE_SERVICE_ROLE_KEY FERNET_KEY
 ocp-apim-subscription-key x-functions-key x-slack-signature stripe-signature cvv card.cvc cvv2
+otp totp_code user.otp verification_code mfaCode 2fa_code x-mfa-code securityCode recovery_codes
 """.split()  # noqa: SIM905
 
 IDENTITY = """
@@ -69,7 +71,8 @@ llm.user gen_ai.request.user email Email customer.email userEmail contact_email 
 phone phone_number phoneNumber customer.phone telephone tel username user_name first_name
 lastName surname date_of_birth enduser.pseudo.id birthDate full_name fullName customer.name
 patientName cardHolderName cardholder_name nickname middle-name streetAddress billing_address
-shipping.address.city homeAddress postal_address
+shipping.address.city homeAddress postal_address passport_number passportNo national_id
+driver.license_number bank_account_number
 """.split()  # noqa: SIM905
 
 

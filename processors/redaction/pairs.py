@@ -95,8 +95,8 @@ _OPENED: Final = r"(?:[bu](?=\\*[\"'`]))?\\*+[\"'`]"
 _CLOSED: Final = r"\\*+[\"'`]"
 _TUPLE: Final = re.compile(
     rf"(?:[\[{{,]\s{{0,80}}+[\[({{]|\(\s{{0,80}}+\(|(?P<call>(?<=\w)\())\s{{0,80}}+{_OPENED}(?P<name>{_NAME}+)"
-    rf"{_CLOSED}\s{{0,3}}+,\s{{0,80}}+(?:{_QUOTED}|(?P<bare>[+-]?\d[\d.]*+))"
-    r"(?=\\*+\s{0,80}+(?:[\])},]|\Z))",
+    rf"{_CLOSED}\s{{0,3}}+,\s{{0,80}}+(?>{_QUOTED}|(?P<bare>[+-]?\d[\d.]*+))"
+    r"(?=\\*+\s{0,80}+,?\s{0,80}+(?:[\])}]|\Z))",
     re.ASCII | re.DOTALL,
 )
 _ENTRY: Final = re.compile(
@@ -121,6 +121,7 @@ _NO_VALUE: Final = re.compile(
 # what follows a text that ends with a name: print("user:", x)
 _FOLLOWS: Final = re.compile(r"\s*(?:[),;\]}]|\+\s)")
 _SHORTEST: Final = 4  # of words that begin or end another: the name of username
+_SIGN: Final = re.compile(r"[\d=]")
 _IDENTIFIER: Final = re.compile(r"[A-Za-z_][A-Za-z_.]*", re.ASCII)
 # Who speaks, or what is spoken of: user: hello
 _SPOKEN: Final = frozenset({"user", "enduser", "email", "emails", "e-mail", "mail", "phone", "tel"})
@@ -186,8 +187,7 @@ def _in_places(text: str, keys: KeyClassifier) -> Iterator[tuple[_Value, KeyClas
                 continue
             if pattern in {_LINE, _ELEMENT} and _is_said(name, value.plain):
                 continue
-            # what a call is given is as likely a name as not
-            if pattern is _TUPLE and place["call"] and key_class.kind is not KeyKind.CREDENTIAL:
+            if pattern is _TUPLE and place["call"] and not _is_given(value.plain, key_class):
                 continue
             # a template's <first_name> has no end anywhere
             if pattern is not _ELEMENT or place.end() < len(text) or _CLOSING.search(text):
@@ -315,6 +315,11 @@ def _inner(text: str, start: int) -> tuple[list[_Value], int]:
         elif not token["colon"]:
             values.append(_written(token))
     return [one for one in values if one.plain and not _NO_VALUE.match(one.plain)], end
+
+
+def _is_given(value: str, key_class: KeyClass) -> bool:
+    """Tell a secret that a call is given from a name or what is logged: set("cookie", "a=b")."""
+    return key_class.kind is KeyKind.CREDENTIAL and _SIGN.search(value) is not None
 
 
 def _is_said(name: str, value: str) -> bool:

@@ -67,7 +67,7 @@ NOTATED: Final = {
     "pairs": "[('username', '«Qa»'), (b'cookie', b'«a=Q; b=7»'), ('n', 1), ('user_id', «7»)]",
     "pairs of C": '{{"username", "«Q»"}, {"x", "y"}, {"last_name", "«Q»"}}',
     "pairs escaped": "[(\\'last_name\\', \\'«Qa»\\'), (\\'x\\', \\'y\\')]",
-    "a call": "req.setHeader('Cookie', '«sid=Q»'); params.add(\n  \"api_key\", \"«Q»\")",
+    "a call": "req.setHeader('Cookie', '«sid=Q»'); params.add(\n  \"api_key\", \"«7Q»\",\n)",
     "Node's headers": "rawHeaders: [\n 'Host', 'x', 'Cookie', '«sid=Q»', 'X-User-Email', '«Q»' ]",
     "entries": "[{'Name': 'email', 'Value': '«Q»'}, {'key': \"username\", 'value': b'«Q»'}]",
     "Go's entries": '[{Name:last_name Value:«Qa Qb» x:y}] {Key: "last_name", Value: "«Q»"}',
@@ -105,7 +105,7 @@ LEFT: Final = [
     "{'user_id': {'type': 'string'}}", "for username in names:", "Phone: call me", "first in 2020",
     "fields = ('email', 'age')", "index(['user_id', 'age'], x)", "get('username', 'x')",
     "[('email', 'Email'), ('user_id', 'int64')]", "headers: ['user', 'x-request-id']",
-    "for name: user value: x",
+    "for name: user value: x", "log.info('token', 'creating')", "x = [('token', 'a', 'b')]",
     "read:user user:email", "first: 1, last: 2", "x ? user : other", "std::user::name",
 ]  # fmt: skip
 

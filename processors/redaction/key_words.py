@@ -92,6 +92,8 @@ _PERSON_PAIRS: Final = frozenset(
         ("licence", "number"), ("bank", "account"),
     },
 )  # fmt: skip
+# What a statement was given, by place or by name
+_PARAMETERS: Final = ("db.query.parameter.", "db.operation.parameter.")
 _NOT_PHONES: Final = ("headphone", "microphone", "smartphone", "homophone", "saxophone", "iphone")
 # Users of an operating system or a database are accounts of machines.
 _MACHINE_USERS: Final = frozenset({"process", "db", "host", "os", "container", "k8s", "rpc", "ssh"})
@@ -106,6 +108,7 @@ PERSON_HINTS: Final = (
     r"(?:full|middle|customer|patient|person|holder)[^a-z0-9]*name",
     r"(?:street|home|postal|mailing|billing|shipping|delivery)[^a-z0-9]*address",
     "passport", r"national[^a-z0-9]*id", r"licen[cs]e[^a-z0-9]*number", r"bank[^a-z0-9]*account",
+    r"(?:query|operation)\.parameter\.",
 )  # fmt: skip
 HINTS: Final = (
     "pass", "pwd", "secret", "credential", "authori", "cookie", "jwt", "bearer", "token",
@@ -167,6 +170,8 @@ def is_identity(words: tuple[str, ...], name: str) -> bool:
         return True
     pairs = set(pairwise(words))
     if not _PERSON_PAIRS.isdisjoint(pairs):
+        return True
+    if name.startswith(_PARAMETERS):
         return True
     if words[0] in _MACHINE_USERS or name.startswith("user.agent"):
         return False

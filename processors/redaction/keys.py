@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Final
 
 import regex
 
+from processors.redaction.bound_values import HINT as BOUND_HINT
 from processors.redaction.content import content_keys
 from processors.redaction.key_words import (
     HINTS,
@@ -138,7 +139,8 @@ class KeyClassifier:
         if self.has_globs:
             return (
                 r"""[\w.\-][*"'`\\\])]*\s*(?:[:=]|<?>|&gt;|(?:not )?(?:i?like|in)\s*\(?['\d])"""
-                r"""|name=["']|for key '|["'`]\s*,"""
+                r"""|name=["']|for (?:key|column) ['`]|["'`]\s*,|insert\s"""
+                rf"|{BOUND_HINT}"
             )
         keys, names = "|".join(HINTS), "|".join(PERSON_HINTS)
         label = rf"[\w.\-]*(?:user[_.\- ]*\w|[\w.\-]user|{'|'.join(PERSON_HINTS[1:])})[\w.\-]*"
@@ -147,7 +149,8 @@ class KeyClassifier:
             rf"""|(?:{names})[\w.\-]*\s*(?:=|:\S|:\s*[\\"'`\w.+\-\[({{]*[\\"'`\[({{\d])"""
             rf"""|(?:{names})[\w.\-]*(?:>|&gt;|\s[^<>]*=[^<>]*(?:>|&gt;))"""
             rf"""|(?:{names})[\w.\-:]*["'`\\\]]*\s*(?:<>|=>|(?:not )?(?:i?like|in)\s*\(?['\d])"""
-            rf"""|\)=\(|(?:name=["']|for key ')[\w.\-]*(?:{names})"""
+            rf"""|\)=\(|(?:name=["']|for (?:key|column) ['`])[\w.\-`]*(?:{names})"""
+            rf"|insert\s[^()]*into\s[^()]*\([^()]*(?:{keys})[^()]*\)[^()]*value|{BOUND_HINT}"
             rf"""|[\[({{]\s*[bu]?\\*["'`][^"'`,]*(?:{keys})[^"'`,]*["'`]\s*,"""
             rf"""|(?:name|key)[\\"'`\s]*[=:][>\s]*[bu]?[\\"'`]*[\w.\-]*(?:{keys})"""
             r"""[\w.\-]*[\\"'`,;]*\s[\sbu\\"'`]*value"""

@@ -7,12 +7,14 @@ databases' complaints, YAML and XML. What a name as likely is in prose or in cod
 from __future__ import annotations
 
 import re
+from functools import partial
 from typing import TYPE_CHECKING, Final, NamedTuple
 
+from processors.redaction.bound_values import bound_values
 from processors.redaction.key_words import words_of
 from processors.redaction.keys import KeyKind
 from processors.redaction.secret_names import PLACEHOLDER
-from processors.redaction.views import unescape
+from processors.redaction.written_values import QUOTED, Value, inner, written
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -49,16 +51,11 @@ _TAKEN: Final = re.compile(
     r"\((?P<name>[\w., \"]{0,255}[\w\"])\)=\((?P<value>[^\r\n]{1,256}?)(?:\)(?=[ .\r\n]|\Z)|\Z)"
 )
 _TWICE: Final = re.compile(
-    rf"Duplicate entry '(?P<value>[^\r\n]{{1,256}}?)' for key '(?P<name>{_NAME}+)", re.ASCII
+    r"(?:Duplicate entry|Incorrect \w{1,20} value:) '(?P<value>[^\r\n]{1,256}?)' for (?:key|column)"
+    rf" ['`](?:\w{{1,80}}`\.`){{0,2}}(?P<name>{_NAME}+)",
+    re.ASCII,
 )
-# An apostrophe between letters closes only where none follows soon: O'Brien', O''Brien'
-_QUOTED: Final = (
-    r"(?:[bfruBFRU@$]{1,2}(?=[\"'`]))?"
-    r"(?:(?P<quote>\"\"\"|'''|[\"'`])(?P<value>(?:[^\\\n]|\\.)*?)"
-    r"(?:(?P=quote)(?!(?:(?<=\w')'?|(?<=\w''))\w[^'\n=:<>]{0,63}(?:'|\Z))|(?=\n)|\\?\Z)"
-    r"|\\++[\"'`](?P<escaped>[^\"'`\\\n]*+)(?:\\++[\"'`])?+)"
-)
-_LITERAL: Final = re.compile(_QUOTED, re.DOTALL)
+_LITERAL: Final = re.compile(QUOTED, re.DOTALL)
 _NUMBER: Final = re.compile(
     r"[+-]?\d[\d.]*+(?![\w\-@%:/])|(?:datetime\.)?date(?:time)?\([\d ,]{1,80}\)"
 )
@@ -66,11 +63,6 @@ _NUMBER: Final = re.compile(
 _BRACKET: Final = re.compile(
     r"(?:Some|Just|Optional|String|Text|UUID|ObjectId|Decimal|EmailStr|PhoneNumber|Timestamp|int"
     r"|np\.\w{1,20}|\[\]\w{1,80}|map\[\w{1,80}\]\w{1,80}|(?P<type>[A-Z]\w{0,80}))?[\[({]"
-)
-_INNER: Final = re.compile(
-    rf"(?P<open>[\[({{])|(?P<close>[\])}}])|(?P<bare>(?<![\w.\-])[+-]?\d[\d.]*+(?![\w\-]))"
-    rf"|(?:{_QUOTED})(?P<colon>\s*(?:=>|:))?",
-    re.DOTALL,
 )
 _CHARACTER: Final = r"[^\s\"'`,;&<>()\[\]{}|=]"
 _RUN: Final = rf"(?:{_CHARACTER}|(?<={_CHARACTER})'(?={_CHARACTER}))"
@@ -95,7 +87,7 @@ _OPENED: Final = r"(?:[bu](?=\\*[\"'`]))?\\*+[\"'`]"
 _CLOSED: Final = r"\\*+[\"'`]"
 _TUPLE: Final = re.compile(
     rf"(?:[\[{{,]\s{{0,80}}+[\[({{]|\(\s{{0,80}}+\(|(?P<call>(?<=\w)\())\s{{0,80}}+{_OPENED}(?P<name>{_NAME}+)"
-    rf"{_CLOSED}\s{{0,3}}+,\s{{0,80}}+(?>{_QUOTED}|(?P<bare>[+-]?\d[\d.]*+))"
+    rf"{_CLOSED}\s{{0,3}}+,\s{{0,80}}+(?>{QUOTED}|(?P<bare>[+-]?\d[\d.]*+))"
     r"(?=\\*+\s{0,80}+,?\s{0,80}+(?:[\])}]|\Z))",
     re.ASCII | re.DOTALL,
 )
@@ -103,13 +95,13 @@ _ENTRY: Final = re.compile(
     rf"(?<![a-z])(?:name|key)(?:{_CLOSED})?\s?(?:=>|[:=])\s{{0,3}}+(?:{_OPENED})?(?P<name>{_NAME}+)"
     rf"(?:{_CLOSED})?(?:[,;]\s{{0,80}}+|\s{{0,3}}\n\s{{0,80}}+| (?=value:\S))"
     rf"(?:{_OPENED})?value(?:{_CLOSED})?\s?(?:=>|[:=])\s{{0,3}}+"
-    rf"(?:{_QUOTED}|(?P<bare>{_RUN}{{1,64}}(?: (?!{_NAME}:){_RUN}{{1,64}}){{0,4}}))",
+    rf"(?:{QUOTED}|(?P<bare>{_RUN}{{1,64}}(?: (?!{_NAME}:){_RUN}{{1,64}}){{0,4}}))",
     re.ASCII | re.DOTALL | re.IGNORECASE,
 )
 _HEADERS: Final = re.compile(
     rf"raw_?headers(?:{_CLOSED})?\s{{0,3}}[:=]\s{{0,3}}\[\s{{0,80}}(?={_OPENED})", re.IGNORECASE
 )
-_ITEM: Final = re.compile(rf"{_QUOTED}(?:\s{{0,80}}+,\s{{0,80}}+)?", re.DOTALL)
+_ITEM: Final = re.compile(rf"{QUOTED}(?:\s{{0,80}}+,\s{{0,80}}+)?", re.DOTALL)
 # no value: also a type, or a name as code has it
 _NO_VALUE: Final = re.compile(
     rf"(?!{PLACEHOLDER})"
@@ -130,14 +122,6 @@ _DIALLED: Final = re.compile(r"\+?\d[\d ./\-]*")
 _PLACES: Final = (_LINE, _ELEMENT, _FIELD, _PART, _TAKEN, _TWICE, _TUPLE, _ENTRY)
 _BEHIND: Final = re.compile(r"[ \t]{1,3}+")
 _BEHIND_KEY: Final = re.compile(r"\s{1,80}+(?:string\(\d{1,9}\) )?")
-
-
-class _Value(NamedTuple):
-    """Where a value is written, and what it reads."""
-
-    start: int
-    end: int
-    plain: str
 
 
 class _Name(NamedTuple):
@@ -164,7 +148,14 @@ def redact_pairs(
     ``blank`` is the text, as long, without what redaction wrote: <EMAIL_ADDRESS> is no element.
     The loops are over what may be names in a text whose marks promise some, and over values.
     """
-    found = dict((*_in_places(blank, keys), *_in_headers(blank, keys), *_behind_signs(blank, keys)))
+    found = dict(
+        (
+            *_in_places(blank, keys),
+            *_in_headers(blank, keys),
+            *_behind_signs(blank, keys),
+            *bound_values(blank, partial(_decision, keys, is_key=True)),
+        )
+    )
     parts: list[str] = []
     position = 0
     for value in sorted(found, key=lambda value: (value.start, -value.end)):
@@ -177,11 +168,11 @@ def redact_pairs(
     return "".join([*parts, text[position:]]) if parts else None
 
 
-def _in_places(text: str, keys: KeyClassifier) -> Iterator[tuple[_Value, KeyClass]]:
+def _in_places(text: str, keys: KeyClassifier) -> Iterator[tuple[Value, KeyClass]]:
     """Yield what a line, an element, a form, a complaint, a pair or an entry has a name for."""
     for pattern in _PLACES:
         for place in pattern.finditer(text):
-            name, value = place["name"], _written(place)
+            name, value = place["name"], written(place)
             key_class = _decision(keys, name, is_key=pattern in {_TUPLE, _ENTRY})
             if key_class is None or _is_code(name, value.plain):
                 continue
@@ -194,13 +185,13 @@ def _in_places(text: str, keys: KeyClassifier) -> Iterator[tuple[_Value, KeyClas
                 yield value, key_class
 
 
-def _in_headers(text: str, keys: KeyClassifier) -> Iterator[tuple[_Value, KeyClass]]:
+def _in_headers(text: str, keys: KeyClassifier) -> Iterator[tuple[Value, KeyClass]]:
     """Yield the values of headers that stand flat in a list, each behind its name."""
     for start in _HEADERS.finditer(text):
         name = None
         position = start.end()
         while (item := _ITEM.match(text, position)) is not None:
-            value, position = _written(item), item.end()
+            value, position = written(item), item.end()
             if name is None:
                 name = value.plain
                 continue
@@ -210,15 +201,7 @@ def _in_headers(text: str, keys: KeyClassifier) -> Iterator[tuple[_Value, KeyCla
             name = None
 
 
-def _written(match: re.Match[str]) -> _Value:
-    """Return the value in a match, without the escapes that are behind a quote."""
-    groups = match.groupdict()
-    group = next(one for one in ("value", "escaped", "bare") if groups.get(one) is not None)
-    is_quoted = group == "escaped" or groups.get("quote") is not None
-    return _Value(*match.span(group), unescape(match[group]) if is_quoted else match[group])
-
-
-def _behind_signs(text: str, keys: KeyClassifier) -> Iterator[tuple[_Value, KeyClass]]:
+def _behind_signs(text: str, keys: KeyClassifier) -> Iterator[tuple[Value, KeyClass]]:
     """Yield what stands behind a name and a sign, alone or in brackets."""
     nested_end = 0
     for match in _NAMED.finditer(text):
@@ -233,8 +216,8 @@ def _behind_signs(text: str, keys: KeyClassifier) -> Iterator[tuple[_Value, KeyC
             if value is not None and not _is_code(named.text, value.plain):
                 yield value, key_class
         elif nested_end <= bracket.start():
-            values, nested_end = _inner(text, bracket.end() - 1)
-            yield from ((value, key_class) for value in values)
+            values, nested_end = inner(text, bracket.end() - 1)
+            yield from ((one, key_class) for one in values if not _is_nothing(one.plain))
 
 
 def _name(text: str, match: re.Match[str]) -> _Name | None:
@@ -269,16 +252,16 @@ def _decision(keys: KeyClassifier, name: str, *, is_key: bool = False) -> KeyCla
     return key_class
 
 
-def _value(text: str, named: _Name) -> _Value | None:
+def _value(text: str, named: _Name) -> Value | None:
     """Return the one value behind a name."""
     literal = _LITERAL.match(text, named.behind)
     if literal is not None:
-        value = _written(literal)
+        value = written(literal)
         is_said = named.is_spoken and not named.is_tight and any(map(str.isspace, value.plain))
         is_said = is_said or (not named.is_key and _FOLLOWS.match(value.plain) is not None)
         return None if is_said else value
     bare = _NUMBER.match(text, named.behind) or _bare(text, named)
-    return None if bare is None or named.is_spoken else _Value(*bare.span(), bare[0])
+    return None if bare is None or named.is_spoken else Value(*bare.span(), bare[0])
 
 
 def _bare(text: str, named: _Name) -> re.Match[str] | None:
@@ -300,23 +283,6 @@ def _bare(text: str, named: _Name) -> re.Match[str] | None:
     return _WITH_DIGIT.match(text, named.behind) if sign == ":" else None
 
 
-def _inner(text: str, start: int) -> tuple[list[_Value], int]:
-    """Return what is quoted or a number in the bracket that opens here, without keys; its end."""
-    values: list[_Value] = []
-    depth, end = 0, len(text)
-    for token in _INNER.finditer(text, start):
-        if token["open"]:
-            depth += 1
-        elif token["close"]:
-            depth -= 1
-            if depth == 0:
-                end = token.end()
-                break
-        elif not token["colon"]:
-            values.append(_written(token))
-    return [one for one in values if one.plain and not _NO_VALUE.match(one.plain)], end
-
-
 def _is_given(value: str, key_class: KeyClass) -> bool:
     """Tell a secret that a call is given from a name or what is logged: set("cookie", "a=b")."""
     return key_class.kind is KeyKind.CREDENTIAL and _SIGN.search(value) is not None
@@ -332,7 +298,7 @@ def _is_said(name: str, value: str) -> bool:
 
 def _is_code(name: str, value: str) -> bool:
     """Tell a value that is none: empty, a placeholder, a type, or called as the name is."""
-    if not value or _NO_VALUE.match(value) or words_of(value) == words_of(name):
+    if _is_nothing(value) or words_of(value) == words_of(name):
         return True
     if not _IDENTIFIER.fullmatch(value):
         return False
@@ -341,6 +307,10 @@ def _is_code(name: str, value: str) -> bool:
         one == word or (len(word) >= _SHORTEST and (one.startswith(word) or one.endswith(word)))
         for one in words_of(name)[0]
     )
+
+
+def _is_nothing(value: str) -> bool:
+    return not value or _NO_VALUE.match(value) is not None
 
 
 def _last_word(name: str) -> str:

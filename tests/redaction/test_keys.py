@@ -72,7 +72,7 @@ phone phone_number phoneNumber customer.phone telephone tel username user_name f
 lastName surname date_of_birth enduser.pseudo.id birthDate full_name fullName customer.name
 patientName cardHolderName cardholder_name nickname middle-name streetAddress billing_address
 shipping.address.city homeAddress postal_address passport_number passportNo national_id
-driver.license_number bank_account_number
+driver.license_number bank_account_number db.query.parameter.0 db.operation.parameter.key
 """.split()  # noqa: SIM905
 
 

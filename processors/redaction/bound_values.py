@@ -16,12 +16,18 @@ if TYPE_CHECKING:
 
     from processors.redaction.keys import KeyClass
 
-# Of SQLAlchemy, EF Core, TypeORM, Django; PostgreSQL's log; Hibernate 5 and 6; PostgreSQL's error
+# Of SQLAlchemy (errors and log), EF Core, TypeORM, Django; PostgreSQL's log; MyBatis; Hibernate 5
+# and 6; PostgreSQL's error
 _IN_BRACKETS: Final = re.compile(
-    r"(?:\[parameters: ?|\[Parameters=|-- PARAMETERS: ?|; ?args=)(?=[\[({])"
+    r"(?:\[(?:parameters:|Parameters=|(?:generated in|cached since|no key|raw sql|caching disabled)"
+    r"[^\]\r\n]{0,120}\])|-- PARAMETERS:|; args=) ?(?=[\[({])"
 )
 _NUMBERED: Final = re.compile(r"\bparameters: (?=\$1 = )")
 _NUMBERED_VALUE: Final = re.compile(rf"\$\d{{1,5}} = (?:NULL|{QUOTED})(?:, )?", re.DOTALL)
+_TYPED: Final = re.compile(r"==>\s{1,3}Parameters: ")
+_TYPED_VALUE: Final = re.compile(
+    r"(?:null, )*+(?P<value>(?!null\s)[^\r\n]+?)(?:\([A-Z]\w{2,40}\)(?:, |(?=[\r\n]|\Z))|(?=[\r\n]|\Z))"
+)
 _LOGGED: Final = re.compile(
     r"\bbinding parameter (?:\(\d{1,5}:\w{1,40}\) <- |\[\d{1,5}\] as \[\w{1,40}\] - )"
     r"\[(?P<value>[^\r\n]*?)(?:\]?(?=[\r\n])|\]?\Z)"
@@ -41,7 +47,8 @@ _CELL: Final = re.compile(
 )
 _NEXT_ROW: Final = re.compile(r"\s{0,9},\s{0,9}(?=\()")
 HINT: Final = (
-    r"\[parameters[:=] ?[\[({]|-- parameters: ?[\[({]|; ?args=[\[({]|parameters: \$1"
+    r"(?:\[parameters[:=]|-- parameters:|; args=|\[(?:generated in|cached since|no key|raw sql"
+    r"|caching disabled)[^\]]*\]) ?[\[({]|parameters: \$1|==>\s+parameters:"
     r"|binding parameter|failing row contains \("
 )
 
@@ -71,12 +78,13 @@ def _unnamed(text: str) -> Iterator[Value]:
         if start.start() >= end:
             values, end = inner(text, start.end())
             yield from (one for one in values if not text.endswith("(Size = ", 0, one.start))
-    for start in _NUMBERED.finditer(text):
-        position = start.end()
-        while (one := _NUMBERED_VALUE.match(text, position)) is not None:
-            position = one.end()
-            if one["quote"] or one["escaped"]:
-                yield written(one)
+    for opening, one_more in ((_NUMBERED, _NUMBERED_VALUE), (_TYPED, _TYPED_VALUE)):
+        for start in opening.finditer(text):
+            position = start.end()
+            while (one := one_more.match(text, position)) is not None:
+                position = one.end()
+                if any(one.groupdict().get(group) for group in ("value", "escaped")):
+                    yield written(one)
     for pattern in (_LOGGED, _FAILED):
         yield from map(written, pattern.finditer(text))
 

@@ -20,6 +20,9 @@ BOUND: Final = {
     "SQLAlchemy": "UPDATE u SET n=? WHERE id=?]\n[parameters: ('«Q»', «7», None)]\n(e/gkpj)",
     "SQLAlchemy's many": "[parameters: [('«Q»', b'«Q»'), (\"«Q'Q»\",)]] (Background",
     "SQLAlchemy's names": "[parameters: {'n': '«Q»', 'id_1': «7»}]",
+    "SQLAlchemy's log": "[generated in 0.00007s] ('«Q»', \"«It's Q»\")\n[raw sql] ()\n"
+    "[cached since 0.1s ago (insertmanyvalues) 1/10] [('«Q»', '«x ... (9 truncated) ... Q»')]",
+    "MyBatis": "DEBUG ==> Parameters: «Qa, (Q)»(String), null, «7»(Integer)\n<==    Total: 1",
     "EF Core": "(2ms) [Parameters=[@p0='«Qa»' (Size = 40), @p1='«7»'], CommandType='Text']",
     "TypeORM": 'query: SELECT 1 WHERE n = $1 -- PARAMETERS: ["«Q»",«7»]',
     "Django": "(0.001) SELECT 1 WHERE n = %s; args=('«Q»', «7»)",
@@ -34,6 +37,7 @@ BOUND: Final = {
 }  # fmt: skip
 LEFT: Final = [
     "INSERT INTO users (id, username) VALUES ($1, $2) RETURNING id",
+    "SELECT 1 [generated in 0.1s] ()", "==> Parameters: null\nx",
     "INSERT INTO orders (id, state) VALUES (1, 'open')",
     "insert into the form (username and password) values you like",
     "the row contains (of course) values", "parameters: ('a', 'b')", "args=('a', 1)",

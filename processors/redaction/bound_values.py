@@ -26,7 +26,8 @@ _NUMBERED: Final = re.compile(r"\bparameters: (?=\$1 = )")
 _NUMBERED_VALUE: Final = re.compile(rf"\$\d{{1,5}} = (?:NULL|{QUOTED})(?:, )?", re.DOTALL)
 _TYPED: Final = re.compile(r"==>\s{1,3}Parameters: ")
 _TYPED_VALUE: Final = re.compile(
-    r"(?:null, )*+(?P<value>(?!null\s)[^\r\n]+?)(?:\([A-Z]\w{2,40}\)(?:, |(?=[\r\n]|\Z))|(?=[\r\n]|\Z))"
+    r"(?:null, )*+(?P<value>(?!null\s)[^\r\n]+?)"
+    r"(?:\([A-Z]\w{2,40}\)(?:, |(?=[\r\n]|\Z))|(?=[\r\n]|\Z))"
 )
 _LOGGED: Final = re.compile(
     r"\bbinding parameter (?:\(\d{1,5}:\w{1,40}\) <- |\[\d{1,5}\] as \[\w{1,40}\] - )"

@@ -61,8 +61,8 @@ _NUMBER: Final = re.compile(
 )
 # What a value is wrapped in, or a list: whatever in it is quoted or a number is the value
 _BRACKET: Final = re.compile(
-    r"(?:Some|Just|Optional|String|Text|UUID|ObjectId|Decimal|EmailStr|PhoneNumber|Timestamp|int"
-    r"|np\.\w{1,20}|\[\]\w{1,80}|map\[\w{1,80}\]\w{1,80}|(?P<type>[A-Z]\w{0,80}))?[\[({]"
+    r"&?(?:Some|Just|Optional|String|Text|UUID|ObjectId|Decimal|EmailStr|PhoneNumber|Timestamp|int"
+    r"|np\.\w{1,20}|\[\]\w{1,80}|map\[\w{1,80}\]\w{1,80}|(?P<type>[A-Z]\w{0,80}?)(?:Dto|DTO|Entity|Model|Impl|Record|Data|Info)?)?[\[({]"
 )
 _CHARACTER: Final = r"[^\s\"'`,;&<>()\[\]{}|=]"
 _RUN: Final = rf"(?:{_CHARACTER}|(?<={_CHARACTER})'(?={_CHARACTER}))"
@@ -72,6 +72,10 @@ _BARE: Final = re.compile(rf"{_RUN}{{1,256}}(?<![.:!?])=?=?(?=[.:!?]?(?:[\s&;,)\
 _IN_RECORD: Final = re.compile(rf"{_WORDS}(?=, ?(?:{_NAME})?(?: ?=|\Z)| ?[)\]}}]|'?\Z)")
 _IN_STRUCT: Final = re.compile(
     rf"{_RUN}{{1,64}}(?: (?!{_NAME}:){_RUN}{{1,64}}){{0,4}}(?=[}}\]]| {_NAME}:)"
+)
+_FIELDS: Final = re.compile(
+    rf"\b(?P<name>{_NAME}+)(?:=(?P<value>{_IN_RECORD.pattern})|:(?P<bare>{_IN_STRUCT.pattern}))",
+    re.ASCII,
 )
 _IN_ARRAY: Final = re.compile(rf"{_WORDS}(?=[ \t]*(?:[\r\n]|'?\Z)| [\[)])")
 _WITH_DIGIT: Final = re.compile(rf"(?=[\w.+\-]{{0,256}}\d){_BARE.pattern}")
@@ -218,6 +222,9 @@ def _behind_signs(text: str, keys: KeyClassifier) -> Iterator[tuple[Value, KeyCl
         elif nested_end <= bracket.start():
             values, nested_end = inner(text, bracket.end() - 1)
             yield from ((one, key_class) for one in values if not _is_nothing(one.plain))
+            for field in _FIELDS.finditer(text, bracket.end(), nested_end):
+                if not _is_code(field["name"], written(field).plain):
+                    yield written(field), key_class
 
 
 def _name(text: str, match: re.Match[str]) -> _Name | None:

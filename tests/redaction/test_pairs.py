@@ -52,6 +52,8 @@ NOTATED: Final = {
     "a map of Go": "map[first_name:«Qa Qb» last_name:«Q»]",
     "numpy and pandas": "{'username': np.str_('«Q»'), 'dob': Timestamp('«1990 Q»')}",
     "its own type": "Order(id=1, user=User(name='«Q»', ok=True))",
+    "its own record": "Order{id=1, user=User{id=«3», name=«Qa Qb», ok=true, x=«Q»}, y=z}",
+    "its own struct": "{ID:1 User:&{Name:«Qa Qb» Nick:«Q» Ok:true}} user=UserDto(name=«Q», x=null)",
     "a subscript": "user['first_name'] = '«Q»'",
     "SQL compares": "WHERE last_name LIKE '«%Q%»' AND email IN ('«Q»') OR user_id <> «7»",
     "SQL's apostrophe": "last_name = '«O''Q»'",
@@ -79,6 +81,7 @@ NOTATED: Final = {
 UNCUT: Final = {
     "Go", "a map of Go", "YAML", "a label", "properties", "a header", "a title", "C#", "MySQL",
     "numpy and pandas", "its own type", "tight", "Go's entries", "YAML's entries",
+    "its own record", "its own struct",
 }  # fmt: skip
 
 LEFT: Final = [
@@ -99,6 +102,7 @@ LEFT: Final = [
     "print('user:', user)", 'n = input("Your username: ") + x', "label='Email:'",
     "- first_name: the user's first name", "first_name: 'First name'", "send-email: drop it",
     "firstName: 'First name'", "LIKE %s AND username = '%s'",
+    "user=User(name=form.name, x=fn(y), z=a or b)", "email=EmailField(max_length=254)",
     "f\"user_id='{user_id}' email={user.email}\"", "self.username = username or default",
     "<p>Dear <first_name>, welcome</p>", 'headers["Authorization"] = "Basic " + encoded',
     "user=relationship('User')", "user_id IN (SELECT id FROM t WHERE s = 'open')",

@@ -80,7 +80,10 @@ def _unnamed(text: str) -> Iterator[Value]:
             values, end = inner(text, start.end())
             yield from (one for one in values if not text.endswith("(Size = ", 0, one.start))
     for opening, one_more in ((_NUMBERED, _NUMBERED_VALUE), (_TYPED, _TYPED_VALUE)):
+        position = 0
         for start in opening.finditer(text):
+            if start.start() < position:
+                continue
             position = start.end()
             while (one := one_more.match(text, position)) is not None:
                 position = one.end()

@@ -78,6 +78,11 @@ _FIELDS: Final = re.compile(
     re.ASCII,
 )
 _IN_ARRAY: Final = re.compile(rf"{_WORDS}(?=[ \t]*(?:[\r\n]|'?\Z)| [\[)])")
+# ended by the next name, or by what ends the list in which it is not the first
+_WORD: Final = r"[^\s\"'`,;:&<>()\[\]{}|=]{1,64}"
+_LISTED: Final = rf"{_WORD}(?: {_WORD}){{0,3}}(?<![.!?])"
+_IN_LIST: Final = re.compile(rf"{_LISTED}(?=[,;] ?(?:{_NAME})?(?::[ \t]|:?\Z))")
+_LAST_IN_LIST: Final = re.compile(rf"{_LISTED}(?=[.!?]?(?:[)\]}}]|\s*(?:[\r\n]|\Z)))")
 _WITH_DIGIT: Final = re.compile(rf"(?=[\w.+\-]{{0,256}}\d){_BARE.pattern}")
 _LINE: Final = re.compile(
     r"^[ \t]*+(?:(?:[\-*>]|\d{1,2}[.)])[ \t]++)?\*{0,2}"
@@ -111,7 +116,7 @@ _NO_VALUE: Final = re.compile(
     rf"(?!{PLACEHOLDER})"
     r"|(?:[$?]\w*|(?-i:%[sdrviqf]?)|\{[\w.]*\}|\.{3}|…|<\w[\w ]*>|(?:\w*_|email|secret|con)?str"
     r"|\w*string|u?int(?:8|16|32|64|128|eger)?|[iu](?:8|16|32|64|128)|uuid|date(?:time)?|bool(?:ean)?"
-    r"|number|float|char|text|any|object)[?!,]?\Z",
+    r"|number|float|char|text|bytes|any|object)[?!,]?\Z",
     re.IGNORECASE,
 )
 # what follows a text that ends with a name: print("user:", x)
@@ -285,9 +290,17 @@ def _bare(text: str, named: _Name) -> re.Match[str] | None:
         is_record = before.endswith(("(", "[", "{", ",", ", ", "{ "))
         record = _IN_RECORD.match(text, named.behind) if is_record else None
         return record or (_BARE.match(text, named.behind) if named.is_tight else None)
-    if sign == ":" and named.is_tight and before.endswith(("{", "[", " ")):
-        return _IN_STRUCT.match(text, named.behind)
-    return _WITH_DIGIT.match(text, named.behind) if sign == ":" else None
+    return _behind_colon(text, named) if sign == ":" else None
+
+
+def _behind_colon(text: str, named: _Name) -> re.Match[str] | None:
+    """Return the value without quotes behind a colon within a line."""
+    before, behind = named.before, named.behind
+    if named.is_tight and before.endswith(("{", "[", " ")):
+        return _IN_STRUCT.match(text, behind)
+    is_later = before in {", ", "; "} or before.endswith("(")
+    last = _LAST_IN_LIST.match(text, behind) if is_later else None
+    return last or _IN_LIST.match(text, behind) or _WITH_DIGIT.match(text, behind)
 
 
 def _is_given(value: str, key_class: KeyClass) -> bool:

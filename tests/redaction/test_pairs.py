@@ -65,6 +65,8 @@ NOTATED: Final = {
     "a header": "Host: x\r\nX-User-Email: «Q»\r\nX-Remote-User: «Q»\r\n",
     "a title": "1. User ID: «Q»\n2. Phone: «030 12345»\n<phone>«030 12345»</phone>",
     "tight": "firstname=«Qa Qb»\nlastname=«Q»",
+    "a list of labels": "failed (username: «Qa», ip: x), first_name: «Qa Qb», n: 1, surname: «Q»",
+    "in parentheses": "no account (user_id: «Qa»); last_name: «Q».",
     "an id": "Processing user_id: «usr_8Q», step 3",
     "pairs": "[('username', '«Qa»'), (b'cookie', b'«a=Q; b=7»'), ('n', 1), ('user_id', «7»)]",
     "pairs of C": '{{"username", "«Q»"}, {"x", "y"}, {"last_name", "«Q»"}}',
@@ -110,6 +112,8 @@ LEFT: Final = [
     "fields = ('email', 'age')", "index(['user_id', 'age'], x)", "get('username', 'x')",
     "[('email', 'Email'), ('user_id', 'int64')]", "headers: ['user', 'x-request-id']",
     "for name: user value: x", "log.info('token', 'creating')", "x = [('token', 'a', 'b')]",
+    "fun f(userName: String, userId: Int)", "{ userId: UserId, surname: string, x: y }",
+    "first, last: the user, next: none", "(user: hello, assistant: hi)",
     "read:user user:email", "first: 1, last: 2", "x ? user : other", "std::user::name",
 ]  # fmt: skip
 

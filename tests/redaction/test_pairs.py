@@ -151,6 +151,20 @@ def test_what_redaction_wrote_names_nothing(redactor: Redactor, unscreened: Reda
     assert unscreened.redact_text(text) == redactor.redact_text(text)
 
 
+def test_what_redaction_wrote_costs_nothing(
+    redactor: Redactor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Scenario: an address in prose, an address and a name. Guarantees: only the latter is read."""
+    read: list[str] = []
+    monkeypatch.setattr(
+        "processors.redaction.redactor.redact_pairs", lambda text, *_: read.append(text)
+    )
+    redactor.redact_text("write to j@x.org now")
+    assert read == []
+    redactor.redact_text("write to j@x.org, user_id=u7")
+    assert read == ["write to <EMAIL_ADDRESS>, user_id=u7"]
+
+
 @pytest.mark.parametrize("notation", sorted(set(NOTATED) - UNCUT))
 def test_cut_off_anywhere(redactor: Redactor, notation: str) -> None:
     """Scenario: a text cut behind every character, as SDKs cut at a length.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import random
+import re
 from functools import partial
 from itertools import chain, repeat
 from typing import TYPE_CHECKING, Final
@@ -17,6 +18,8 @@ from tests.e2e.leak_search import find_any
 from tests.e2e.otlp_client import GrpcClient
 from tests.e2e.planting import Canary, fields_with_text
 from tests.redaction.published_cases import EVERY_ENTITY, Planted, every_entity_spelled, spelled
+from tests.redaction.test_bound_values import BOUND
+from tests.redaction.test_pairs import NOTATED
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -37,12 +40,27 @@ ENTITIES: Final = {
 }
 
 
+_LETTERS: Final = str.maketrans("0123456789", "abcdefghij")
+
+
 def _default_entities() -> dict[str, Planted]:
     return {
         f"{entity}, {spelling}": planted
         for entity, value in ENTITIES.items()
         for spelling, planted in spelled(value, value).items()
     }
+
+
+def _notations() -> dict[str, Planted]:
+    """Each notation whose name decides, with a text of its own for the values' letter."""
+    planted = {}
+    for notation, text in {**NOTATED, **BOUND}.items():
+        if "Q" not in text:
+            continue
+        trace = f"Qzk{len(planted):03}".translate(_LETTERS)
+        line = "\n" + re.sub("[«»]", "", text).replace("Q", trace)
+        planted[notation] = Planted(line, trace.encode())
+    return planted
 
 
 def _each_in_every_field(canary: Canary, texts: list[str]) -> Iterator[bytes]:
@@ -74,9 +92,10 @@ def _compiled(
     ("entities", "planted", "requests"),
     [
         ((), _default_entities, _each_in_every_field),
+        ((), _notations, _each_in_every_field),
         (EVERY_ENTITY, every_entity_spelled, _each_in_three_fields),
     ],
-    ids=["defaults", "every entity"],
+    ids=["defaults", "notations", "every entity"],
 )
 def test_no_entity_in_any_spelling_in_any_field(
     sidecar: Callable[..., Sidecar],
@@ -86,11 +105,12 @@ def test_no_entity_in_any_spelling_in_any_field(
     requests: Callable[[Canary, list[str]], Iterator[bytes]],
 ) -> None:
     """Scenario: nine values of the entities that are on by default, in fourteen spellings, each in
-    every string and bytes field of OTLP. Or one value of each entity there is, in all spellings,
-    each in three of the fields, by chance.
+    every string and bytes field of OTLP. Or each notation in which a name decides, on lines of its
+    own. Or one value of each entity there is, in all spellings, each in three of the fields, by
+    chance.
 
     SIGKILL while all is in the journal, replay, a clean end, SQL over all of it.
-    Guarantees: none of the 126 or 1,302 is in a file (raw, decompressed, decoded), log, metric,
+    Guarantees: none of the 126, 70 or 1,302 is in a file (raw, decompressed, decoded), log, metric,
     reply or answer; the same search finds every one of them in what was sent.
     """  # noqa: D205 - a scenario of three lines
     canary = Canary()

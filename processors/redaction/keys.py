@@ -127,9 +127,11 @@ class KeyClassifier:
     def hint(self) -> str:
         """A pattern found in JSON text (without escapes) that may have a classed key."""
         words = "|".join(HINTS)
+        name = rf'"[^"]*(?:{words})[^"]*"\s*,'
         return (
             rf'(?:{words})[^"]*"\s*:'
             rf'|"(?:key|name|stringValue)"\s*:\s*"[^"]*(?:{words})'
+            rf"|\[{name}|\[\s+{name}"  # of \[\s* Hyperscan misses some
             rf'|"bytesValue"'
         )
 
@@ -152,11 +154,11 @@ class KeyClassifier:
             rf"""|(?:{names})[\w.\-:]*["'`\\\]]*\s*(?:<>|=>|(?:not )?(?:i?like|in)\s*\(?['\d])"""
             rf"""|\)=\(|(?:name=["']|for (?:key|column) ['`])[\w.\-`]*(?:{names})"""
             rf"|insert\s[^()]*into\s[^()]*\([^()]*(?:{keys})[^()]*\)[^()]*value|{BOUND_HINT}"
-            rf"""|[\[({{]\s*[bu]?\\*["'`][^"'`,]*(?:{keys})[^"'`,]*["'`]\s*,"""
-            rf"""|(?:name|key)[\\"'`\s]*[=:][>\s]*[bu]?[\\"'`]*[\w.\-]*(?:{keys})"""
-            r"""[\w.\-]*[\\"'`,;]*\s[\sbu\\"'`]*value"""
+            rf"""|[\[({{]\s*[bu]?\\*["'`][\w.\-:]*(?:{keys})[\w.\-:]*\\*["'`]\s*,"""
+            rf"""|(?:name|key)[\\"'`\s]*[=:][>\s]*[bu]?[\\"'`]*[\w.\-:]*(?:{keys})"""
+            r"""[\w.\-:]*[\\"'`\s,;][\\"'`\s,;:bu]*value"""
             r"""|raw_?headers[\\"'`]*\s*[:=]\s*\[\s*[bu]?[\\"'`]"""
-            rf"""|^[ \t\-*>\d.)]*(?:[\w.\-]+ ){{0,3}}{label}(?: [a-z]+){{0,3}}"""
+            rf"""|(?:^|")[ \t\-*>\d.)]*(?:[\w.\-]+ ){{0,3}}{label}(?: [a-z]+){{0,3}}"""
             r"""\**[ \t]*(?:=|:\**[ \t])"""
         )
 

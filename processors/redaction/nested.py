@@ -25,7 +25,7 @@ NAME_KEYS: Final = frozenset({"key", "name", "Key", "Name"})
 VALUE_KEYS: Final = frozenset({"value", "Value"})
 # [["cookie", "a=b"], …], and in one list as Node has it: {"rawHeaders": ["Cookie", "a=b", …]}
 _PAIR: Final = 2
-_HEADERS: Final = frozenset({"rawHeaders", "raw_headers"})
+_HEADERS: Final = frozenset({"rawheaders", "raw_headers"})
 
 
 @dataclass(slots=True)
@@ -88,10 +88,15 @@ class JsonRedactor:
             self.is_at_rest &= _names_of_value(_typed_entries(items)) == names
         elif may_alternate and _alternates(value):
             items = []
-            for name, item in zip(value[::2], value[1::2], strict=True):
+            for name, item in zip(value[::2], value[1::2], strict=False):
                 new_name = self._value(name, key_class, depth + 1)
-                self.is_at_rest &= new_name is name
-                items += new_name, self._value(item, self.inner(key_class, name), depth + 1)
+                said = is_said(name, item)
+                new = self._value(
+                    item, key_class if said else self.inner(key_class, name), depth + 1
+                )
+                self.is_at_rest &= new_name is name and (new is item or not said)
+                items += new_name, new
+            items += (self._value(name, key_class, depth + 1) for name in value[len(items) :])
         else:
             items = [
                 self._value(
@@ -125,7 +130,7 @@ class JsonRedactor:
             inner = self.inner(named if key in VALUE_KEYS else outer, key)
             new_key = self.leaf(key, key, SCAN, depth)
             self.is_at_rest &= new_key is key
-            new = self._value(item, inner, depth + 1, may_alternate=key in _HEADERS)
+            new = self._value(item, inner, depth + 1, may_alternate=key.lower() in _HEADERS)
             pairs.append((new_key, new))
         if names:
             self.is_at_rest &= _names_of_value(pairs) == names
@@ -152,7 +157,14 @@ class JsonRedactor:
 
 def _alternates(value: list[Any]) -> bool:
     """Tell whether a list can be names in turn with their values."""
-    return len(value) % 2 == 0 and all(type(name) is str for name in value[::2])
+    return all(type(name) is str for name in value[::2])
+
+
+def is_said(name: str, value: Any) -> bool:
+    """Tell what a user says from who that is: [["user", "Hello you"], ["assistant", …]]."""
+    if name.lower() != "user":
+        return False
+    return " " in value if type(value) is str else type(value) is list
 
 
 def _names_of_value(value: list[tuple[str, Any]]) -> list[str]:

@@ -36,6 +36,7 @@ _NO_SPACES_UPPER: Final = frozenset({"IBAN_CODE"})
 _MAIL: Final = re.compile(r"[^@\s]+@[^@\s]+")
 _NUMBER: Final = re.compile(r"\+?[\d\s().\-/]{7,}")
 _IBAN: Final = re.compile(r"[A-Za-z]{2}\d{2}[A-Za-z0-9 ]{11,40}")
+_END: Final = re.compile(r"</(\w{3})")
 
 
 class Operators:
@@ -103,8 +104,16 @@ class Operators:
         return f"<{entity}:{self.key_id[:_KEY_ID_HEX]}-{digest.hex()[:_TOKEN_HEX]}>"
 
     def blanked(self, text: str) -> str:
-        """Return the text, as long, in which nothing that redaction wrote reads as a name."""
-        return self.token.sub(lambda match: "<" * len(match[0]), text) if "<" in text else text
+        """Return the text, as long, in which nothing that redaction wrote reads as a name.
+
+        What has an end is an element called as a token is: <PHONE_NUMBER>030 …</PHONE_NUMBER>.
+        """
+        if "<" not in text:
+            return text
+        ended = set(_END.findall(text))
+        return self.token.sub(
+            lambda match: match[0] if match[0][1:4] in ended else "<" * len(match[0]), text
+        )
 
     def is_token(self, value: str) -> bool:
         """Tell whether the whole value is something this class wrote."""

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 from processors.redaction.bound_values import bound_values
 from processors.redaction.key_words import words_of
 from processors.redaction.keys import KeyKind
+from processors.redaction.nested import is_said
 from processors.redaction.secret_names import PLACEHOLDER
 from processors.redaction.written_values import QUOTED, Value, inner, written
 
@@ -94,21 +95,28 @@ _LINE: Final = re.compile(
 # A pair in a list of pairs, or of a call; the headers that Node lists flat; {'Name': …, 'Value': …}
 _OPENED: Final = r"(?:[bu](?=\\*[\"'`]))?\\*+[\"'`]"
 _CLOSED: Final = r"\\*+[\"'`]"
+_CALLED: Final = r"[\w:][\w.:\-]{0,80}+"
 _TUPLE: Final = re.compile(
-    rf"(?:[\[{{,]\s{{0,80}}+[\[({{]|\(\s{{0,80}}+\(|(?P<call>(?<=\w)\())\s{{0,80}}+{_OPENED}(?P<name>{_NAME}+)"
+    rf"(?:[\[{{,]\s{{0,80}}+[\[({{]|\(\s{{0,80}}+\(|(?P<call>(?<=\w)\())\s{{0,80}}+{_OPENED}(?P<name>{_CALLED})"
     rf"{_CLOSED}\s{{0,3}}+,\s{{0,80}}+(?>{QUOTED}|(?P<bare>[+-]?\d[\d.]*+))"
-    r"(?=\\*+\s{0,80}+,?\s{0,80}+(?:[\])}]|\Z))",
+    r"(?=\\*+\s{0,80}+,?\s{0,80}+(?:[\])}]|\Z)|\n)",
     re.ASCII | re.DOTALL,
 )
+# Without quotes: in YAML the rest of a line, elsewhere what it says; code where the name has quotes
+_PLAIN: Final = r"(?!\$[({])[^\s\"'`{\[|>,]\S*+(?:[ \t]++(?!#)\S++)*+"
+_OF_ANY: Final = r"(?:[^\s\"'`,<>()\[\]{}|]|(?<=\w)'(?=\w))++"
+_UP_TO_NAME: Final = rf"{_OF_ANY}(?: (?!{_NAME}:){_OF_ANY})*+"
 _ENTRY: Final = re.compile(
-    rf"(?<![a-z])(?:name|key)(?:{_CLOSED})?\s?(?:=>|[:=])\s{{0,3}}+(?:{_OPENED})?(?P<name>{_NAME}+)"
-    rf"(?:{_CLOSED})?(?:[,;]\s{{0,80}}+|\s{{0,3}}\n\s{{0,80}}+| (?=value:\S))"
-    rf"(?:{_OPENED})?value(?:{_CLOSED})?\s?(?:=>|[:=])\s{{0,3}}+"
-    rf"(?:{QUOTED}|(?P<bare>{_RUN}{{1,64}}(?: (?!{_NAME}:){_RUN}{{1,64}}){{0,4}}))",
+    rf"(?<![a-z])(?:name|key)(?:{_CLOSED})?\s?(?:=>|[:=])\s{{0,3}}+(?P<key>{_OPENED})?(?P<name>{_CALLED})"
+    rf"(?:{_CLOSED})?(?:\s?[,;]\s{{0,80}}+|\s{{0,80}}(?P<line>\n)\s{{0,80}}+"
+    rf"| {{1,2}}(?=value:(?:\S| {_CLOSED})))"
+    rf"(?:{_OPENED}|:)?value(?:{_CLOSED})?\s?(?:=>|[:=])\s{{0,3}}+"
+    rf"(?:{QUOTED}|(?P<bare>(?(line){_PLAIN}|(?(key)[+-]?\d[\d.]*+|{_UP_TO_NAME}))))",
     re.ASCII | re.DOTALL | re.IGNORECASE,
 )
 _HEADERS: Final = re.compile(
-    rf"raw_?headers(?:{_CLOSED})?\s{{0,3}}[:=]\s{{0,3}}\[\s{{0,80}}(?={_OPENED})", re.IGNORECASE
+    rf"raw_?headers(?:{_CLOSED})?\s{{0,3}}[:=]\s{{0,3}}\[\s{{0,80}}(?={_OPENED})",
+    re.ASCII | re.IGNORECASE,
 )
 _ITEM: Final = re.compile(rf"{QUOTED}(?:\s{{0,80}}+,\s{{0,80}}+)?", re.DOTALL)
 # no value: also a type, or a name as code has it
@@ -122,7 +130,8 @@ _NO_VALUE: Final = re.compile(
 # what follows a text that ends with a name: print("user:", x)
 _FOLLOWS: Final = re.compile(r"\s*(?:[),;\]}]|\+\s)")
 _SHORTEST: Final = 4  # of words that begin or end another: the name of username
-_SIGN: Final = re.compile(r"[\d=]")
+# of a secret, not of an index or of a length: get("token", 0)
+_SIGN: Final = re.compile(r"=|\d\D|\D\d|\d{3}")
 _IDENTIFIER: Final = re.compile(r"[A-Za-z_][A-Za-z_.]*", re.ASCII)
 # Who speaks, or what is spoken of: user: hello
 _SPOKEN: Final = frozenset({"user", "enduser", "email", "emails", "e-mail", "mail", "phone", "tel"})
@@ -169,7 +178,9 @@ def redact_pairs(
     position = 0
     for value in sorted(found, key=lambda value: (value.start, -value.end)):
         if value.start >= position:
-            plain = text[value.start : value.end] if "<" in value.plain else value.plain
+            spelled = text[value.start : value.end]
+            is_whole = spelled == blank[value.start : value.end]
+            plain = value.plain if is_whole else spelled
             new = walk.leaf(plain, plain, found[value], depth)
             if new is not plain:
                 parts += text[position : value.start], new
@@ -186,6 +197,8 @@ def _in_places(text: str, keys: KeyClassifier) -> Iterator[tuple[Value, KeyClass
             if key_class is None or _is_code(name, value.plain):
                 continue
             if pattern in {_LINE, _ELEMENT} and _is_said(name, value.plain):
+                continue
+            if pattern is _TUPLE and is_said(name, value.plain):
                 continue
             if pattern is _TUPLE and place["call"] and not _is_given(value.plain, key_class):
                 continue

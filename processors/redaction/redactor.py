@@ -258,7 +258,7 @@ class Redactor:
         cut = self._by_rules(text, marks, key_class, trail, original=original)
         if cut is None and PAIRS in marks:
             blank = self.operators.blanked(text)
-            if PAIRS in self._marks(blank):
+            if blank is text or PAIRS in self._marks(blank):
                 cut = redact_pairs(text, blank, self._walk(trail), self.keys, depth)
         if cut is None and LOOK_CLOSER in marks:
             cut = self._other_readings(text, key_class, trail)

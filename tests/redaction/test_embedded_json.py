@@ -219,6 +219,23 @@ def test_names_in_turn_with_their_values(
             assert "Q" not in redacted(redactor, unscreened, before + document[:end])
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        '[["user\'s email", "QQ"]]',
+        '{"a": "b", "c": [\n ["e-mail, work", "QQ"]]}',
+        '{"RawHeaders": ["Host", "x", "X-User-Email", "QQ", "more"]}',
+        '[["user", "Hello, you"], ["user", [{"type": "text"}]], ["last_name", "QQ"]]',
+        '{"a": "last name: QQ"}',
+    ],
+)
+def test_names_as_people_write_them(redactor: Redactor, unscreened: Redactor, text: str) -> None:
+    """Scenario: pairs named with signs, an odd list, a talk, a label. Guarantees: only Q goes."""
+    got = redacted(redactor, unscreened, text)
+    assert json.loads(re.sub(r"<IDENTITY:[\w-]+>", "QQ", got)) == json.loads(text)
+    assert "Q" not in got
+
+
 def test_keys_of_the_users_own() -> None:
     """Scenario: a key that only a setting names. Guarantees: the screen lets no such text pass."""
     settings = RedactionSettings(hmac_key=KEY, identity_keys=("patient*",))  # type: ignore[arg-type]

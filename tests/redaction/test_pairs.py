@@ -76,6 +76,11 @@ NOTATED: Final = {
     "entries": "[{'Name': 'email', 'Value': '«Q»'}, {'key': \"username\", 'value': b'«Q»'}]",
     "Go's entries": '[{Name:last_name Value:«Qa Qb» x:y}] {Key: "last_name", Value: "«Q»"}',
     "YAML's entries": '- name: USER_NAME\n  value: «Q»\n- name: PGPASSWORD\n  value: "«Q»"',
+    "entries tight": "{'name':'email','value':'«Q»'} {:name=>'email', :value=>'«Q»'}",
+    "Go's protobuf": 'headers:{key:"cookie"  value:"«a=Q»"} {key: "cookie"  value: "«Q»"}',
+    "a line's value": "- name: COOKIE\n  value: «a=b; c=Q»  # x\n- key: dob\n  value: «1 May Q» \n",
+    "Java's entry": f"[name=Cookie, value=«a=b;Q»] {{Name:last_name Value:«{'Q' * 99}»}}",
+    "names of pairs": "[('2fa_code', '«7Q»'), ('custom:email', '«Q»'), ('last_name', '«Q»\nb",
     "three quotes": 'username="""«Q»""" + x',
 }  # fmt: skip
 
@@ -84,6 +89,7 @@ UNCUT: Final = {
     "Go", "a map of Go", "YAML", "a label", "properties", "a header", "a title", "C#", "MySQL",
     "numpy and pandas", "its own type", "tight", "Go's entries", "YAML's entries",
     "its own record", "its own struct",
+    "a line's value", "Java's entry",
 }  # fmt: skip
 
 LEFT: Final = [
@@ -114,6 +120,8 @@ LEFT: Final = [
     "for name: user value: x", "log.info('token', 'creating')", "x = [('token', 'a', 'b')]",
     "fun f(userName: String, userId: Int)", "{ userId: UserId, surname: string, x: y }",
     "first, last: the user, next: none", "(user: hello, assistant: hi)",
+    "get('token', 0) or pad('secret', 10)", "Field(name='email', value=x)",
+    "[('user', 'Hello, you'), ('assistant', 'fine')]", "- name: USER_NAME\n  value: $(USER)",
     "read:user user:email", "first: 1, last: 2", "x ? user : other", "std::user::name",
 ]  # fmt: skip
 
@@ -165,6 +173,17 @@ def test_what_redaction_wrote_costs_nothing(
     assert read == ["write to <EMAIL_ADDRESS>, user_id=u7"]
 
 
+@pytest.mark.parametrize("end", ["</PHONE_NUMBER>", "</PHONE_NUM"])
+def test_an_element_called_as_a_token_is(
+    redactor: Redactor, unscreened: Redactor, end: str
+) -> None:
+    """Scenario: an element with the name of an entity. Guarantees: what is in it goes."""
+    once = redactor.redact_text(f"<PHONE_NUMBER>Q{end}")
+    assert "Q" not in once.text
+    assert once == unscreened.redact_text(f"<PHONE_NUMBER>Q{end}")
+    assert redactor.redact_text(once.text).text == once.text
+
+
 @pytest.mark.parametrize("notation", sorted(set(NOTATED) - UNCUT))
 def test_cut_off_anywhere(redactor: Redactor, notation: str) -> None:
     """Scenario: a text cut behind every character, as SDKs cut at a length.
@@ -198,6 +217,8 @@ def test_the_same_token_as_everywhere(redactor: Redactor) -> None:
     assert (
         redactor.redact_text('{"user_name": "Jane O\'Neil"}').text == f'{{"user_name": "{token}"}}'
     )
+    less = redactor.redact_text("O'N<b", key="user.name").text
+    assert less in redactor.redact_text(r"user_name='O\'N<b'").text
     for text in (r"user_name='Jane O\'Neil'", 'user_name: "Jane O\'Neil"'):
         assert token in redactor.redact_text(text).text
 

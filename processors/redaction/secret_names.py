@@ -37,7 +37,8 @@ NAME_OF_ONE: Final = (
     r"(?:pass(?:word|wd|phrase|code|wort)|pwd|secret(?:[_.\-]?key[_.\-]?base)?|api[_.\- ]?key"
     r"|(?:access|secret|private|signing|encryption|account|master)[_.\- ]?key"
     r"|(?:auth|access|refresh|id|session|bearer|security|csrf)[_.\- ]?token|credentials?"
-    r"|(?:verification|mfa|2fa|security|recovery|backup|otp)[_.\- ]?code"
+    r"|(?:verification|mfa|2fa|security|recovery|backup|device|otp)[_.\- ]?code"
+    r"|(?<![A-Za-z])t?otp(?=[\"'\]\s=:])"
     rf"|{_OWNED})"
 )
 # What an SDK writes around a value: SecretStr('…'), Some("…"), b'…', []string{"…"}

@@ -63,7 +63,8 @@ _NUMBER: Final = re.compile(
 # What a value is wrapped in, or a list: whatever in it is quoted or a number is the value
 _BRACKET: Final = re.compile(
     r"&?(?:Some|Just|Optional|String|Text|UUID|ObjectId|Decimal|EmailStr|PhoneNumber|Timestamp|int"
-    r"|np\.\w{1,20}|\[\]\w{1,80}|map\[\w{1,80}\]\w{1,80}|(?P<type>[A-Z]\w{0,80}?)(?:Dto|DTO|Entity|Model|Impl|Record|Data|Info)?)?[\[({]"
+    r"|np\.\w{1,20}|\[\]\w{1,80}|map\[\w{1,80}\]\w{1,80}"
+    r"|(?P<type>[A-Z]\w{0,80}?)(?:Dto|DTO|Entity|Model|Impl|Record|Data|Info)?)?[\[({]"
 )
 _CHARACTER: Final = r"[^\s\"'`,;&<>()\[\]{}|=]"
 _RUN: Final = rf"(?:{_CHARACTER}|(?<={_CHARACTER})'(?={_CHARACTER}))"
@@ -97,8 +98,8 @@ _OPENED: Final = r"(?:[bu](?=\\*[\"'`]))?\\*+[\"'`]"
 _CLOSED: Final = r"\\*+[\"'`]"
 _CALLED: Final = r"[\w:][\w.:\-]{0,80}+"
 _TUPLE: Final = re.compile(
-    rf"(?:[\[{{,]\s{{0,80}}+[\[({{]|\(\s{{0,80}}+\(|(?P<call>(?<=\w)\())\s{{0,80}}+{_OPENED}(?P<name>{_CALLED})"
-    rf"{_CLOSED}\s{{0,3}}+,\s{{0,80}}+(?>{QUOTED}|(?P<bare>[+-]?\d[\d.]*+))"
+    r"(?:[\[{,]\s{0,80}+[\[({]|\(\s{0,80}+\(|(?P<call>(?<=\w)\())\s{0,80}+"
+    rf"{_OPENED}(?P<name>{_CALLED}){_CLOSED}\s{{0,3}}+,\s{{0,80}}+(?>{QUOTED}|(?P<bare>[+-]?\d[\d.]*+))"
     r"(?=\\*+\s{0,80}+,?\s{0,80}+(?:[\])}]|\Z)|\n)",
     re.ASCII | re.DOTALL,
 )
@@ -107,8 +108,8 @@ _PLAIN: Final = r"(?!\$[({])[^\s\"'`{\[|>,]\S*+(?:[ \t]++(?!#)\S++)*+"
 _OF_ANY: Final = r"(?:[^\s\"'`,<>()\[\]{}|]|(?<=\w)'(?=\w))++"
 _UP_TO_NAME: Final = rf"{_OF_ANY}(?: (?!{_NAME}:){_OF_ANY})*+"
 _ENTRY: Final = re.compile(
-    rf"(?<![a-z])(?:name|key)(?:{_CLOSED})?\s?(?:=>|[:=])\s{{0,3}}+(?P<key>{_OPENED})?(?P<name>{_CALLED})"
-    rf"(?:{_CLOSED})?(?:\s?[,;]\s{{0,80}}+|\s{{0,80}}(?P<line>\n)\s{{0,80}}+"
+    rf"(?<![a-z])(?:name|key)(?:{_CLOSED})?\s?(?:=>|[:=])\s{{0,3}}+"
+    rf"(?P<key>{_OPENED})?(?P<name>{_CALLED})(?:{_CLOSED})?(?:\s?[,;]\s{{0,80}}+|\s{{0,80}}(?P<line>\n)\s{{0,80}}+"
     rf"| {{1,2}}(?=value:(?:\S| {_CLOSED})))"
     rf"(?:{_OPENED}|:)?value(?:{_CLOSED})?\s?(?:=>|[:=])\s{{0,3}}+"
     rf"(?:{QUOTED}|(?P<bare>(?(line){_PLAIN}|(?(key)[+-]?\d[\d.]*+|{_UP_TO_NAME}))))",

@@ -141,7 +141,7 @@ class KeyClassifier:
         if self.has_globs:
             return (
                 r"""[\w.\-][*"'`\\\])]*\s*(?:[:=]|<?>|&gt;|(?:not )?(?:i?like|in)\s*\(?['\d])"""
-                r"""|name=["']|for (?:key|column) ['`]|["'`]\s*,|insert\s"""
+                r"""|name=["']|for (?:key|column) ['`]|["'`]\s*,|(?:insert|replace)[\s\\]"""
                 rf"|{BOUND_HINT}"
             )
         keys, names = "|".join(HINTS), "|".join(PERSON_HINTS)
@@ -153,7 +153,7 @@ class KeyClassifier:
             rf"""|(?:{names})[\w.\-]*(?:>|&gt;|\s[^<>]*=[^<>]*(?:>|&gt;))"""
             rf"""|(?:{names})[\w.\-:]*["'`\\\]]*\s*(?:<>|=>|(?:not )?(?:i?like|in)\s*\(?['\d])"""
             rf"""|\)=\(|(?:name=["']|for (?:key|column) ['`])[\w.\-`]*(?:{names})"""
-            rf"|insert\s[^()]*into\s[^()]*\([^()]*(?:{keys})[^()]*\)[^()]*value|{BOUND_HINT}"
+            rf"|(?:insert|replace)[\s\\][^()]*\([^()]*(?:{keys})[^()]*\)[^()]*value|{BOUND_HINT}"
             rf"""|[\[({{]\s*[bu]?\\*["'`][\w.\-:]*(?:{keys})[\w.\-:]*\\*["'`]\s*,"""
             rf"""|(?:name|key)[\\"'`\s]*[=:][>\s]*[bu]?[\\"'`]*[\w.\-:]*(?:{keys})"""
             r"""[\w.\-:]*[\\"'`\s,;][\\"'`\s,;:bu]*value"""

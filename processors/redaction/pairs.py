@@ -63,8 +63,9 @@ _NUMBER: Final = re.compile(
 # What a value is wrapped in, or a list: whatever in it is quoted or a number is the value
 _BRACKET: Final = re.compile(
     r"&?(?:Some|Just|Optional|String|Text|UUID|ObjectId|Decimal|EmailStr|PhoneNumber|Timestamp|int"
-    r"|np\.\w{1,20}|\[\]\w{1,80}|map\[\w{1,80}\]\w{1,80}"
-    r"|(?P<type>[A-Z]\w{0,80}?)(?:Dto|DTO|Entity|Model|Impl|Record|Data|Info)?)?[\[({]"
+    r"|np\.\w{1,20}|\[\]\w{1,80}|map\[\w{1,80}\]\w{1,80}|map(?=\[\w{1,80}:)"
+    r"|(?:[a-z]\w{0,80}+[.$]){0,9}(?P<type>[A-Z]\w{0,80}?)"
+    r"(?:Dto|DTO|Entity|Model|Impl|Record|Data|Info)?(?:@[\da-f]{1,16})?)?[\[({]"
 )
 _CHARACTER: Final = r"[^\s\"'`,;&<>()\[\]{}|=]"
 _RUN: Final = rf"(?:{_CHARACTER}|(?<={_CHARACTER})'(?={_CHARACTER}))"

@@ -54,6 +54,8 @@ NOTATED: Final = {
     "its own type": "Order(id=1, user=User(name='«Q»', ok=True))",
     "its own record": "Order{id=1, user=User{id=«3», name=«Qa Qb», ok=true, x=«Q»}, y=z}",
     "its own struct": "{ID:1 User:&{Name:«Qa Qb» Nick:«Q» Ok:true}} user=UserDto(name=«Q», x=null)",
+    "its own class": "user=com.x.User@1a2b[name=«Qa Qb»,x=«Q»] user=x.User(name=«Q», x=null)",
+    "its own map": "user=map[name:«Qa Qb» x:«Q»]",
     "a subscript": "user['first_name'] = '«Q»'",
     "SQL compares": "WHERE last_name LIKE '«%Q%»' AND email IN ('«Q»') OR user_id <> «7»",
     "SQL's apostrophe": "last_name = '«O''Q»'",
@@ -88,7 +90,7 @@ NOTATED: Final = {
 UNCUT: Final = {
     "Go", "a map of Go", "YAML", "a label", "properties", "a header", "a title", "C#", "MySQL",
     "numpy and pandas", "its own type", "tight", "Go's entries", "YAML's entries",
-    "its own record", "its own struct",
+    "its own record", "its own struct", "its own class", "its own map",
     "a line's value", "Java's entry",
 }  # fmt: skip
 
@@ -122,6 +124,7 @@ LEFT: Final = [
     "first, last: the user, next: none", "(user: hello, assistant: hi)",
     "get('token', 0) or pad('secret', 10)", "Field(name='email', value=x)",
     "[('user', 'Hello, you'), ('assistant', 'fine')]", "- name: USER_NAME\n  value: $(USER)",
+    "user=db.User.get(form)", "user=map[key]",
     "read:user user:email", "first: 1, last: 2", "x ? user : other", "std::user::name",
 ]  # fmt: skip
 

@@ -82,10 +82,10 @@ _FIELDS: Final = re.compile(
 )
 _IN_ARRAY: Final = re.compile(rf"{_WORDS}(?=[ \t]*(?:[\r\n]|'?\Z)| [\[)])")
 # ended by the next name, or by what ends the list in which it is not the first
-_WORD: Final = r"[^\s\"'`,;:&<>()\[\]{}|=]{1,64}"
-_LISTED: Final = rf"{_WORD}(?: {_WORD}){{0,3}}(?<![.!?])"
+_WORD: Final = r"(?:[^\s\"'`,;:&<>()\[\]{}|=]|(?<=\w)'(?=\w)){1,64}"
+_LISTED: Final = rf"(?!(?:[Tt]he|an?|[Yy]our) ){_WORD}(?: {_WORD}){{0,3}}(?<![.!?])"
 _IN_LIST: Final = re.compile(rf"{_LISTED}(?=[,;] ?(?:{_NAME})?(?::[ \t]|:?\Z))")
-_LAST_IN_LIST: Final = re.compile(rf"{_LISTED}(?=[.!?]?(?:[)\]}}]|\s*(?:[\r\n]|\Z)))")
+_LAST_IN_LIST: Final = re.compile(rf"{_LISTED}(?=[.!?]?(?:[)\]}}\"]|\s*(?:[\r\n]|\Z)))")
 _WITH_DIGIT: Final = re.compile(rf"(?=[\w.+\-]{{0,256}}\d){_BARE.pattern}")
 _LINE: Final = re.compile(
     r"^[ \t]*+(?:(?:[\-*>]|\d{1,2}[.)])[ \t]++)?\*{0,2}"

@@ -69,6 +69,8 @@ NOTATED: Final = {
     "tight": "firstname=«Qa Qb»\nlastname=«Q»",
     "a list of labels": "failed (username: «Qa», ip: x), first_name: «Qa Qb», n: 1, surname: «Q»",
     "in parentheses": "no account (user_id: «Qa»); last_name: «Q».",
+    "in a quoted message": 'level=info msg="login failed, username: «Q»" x=y',
+    "an apostrophe in a list": "failed (username: «O'Q», ip: x), n: 1, last_name: «O'Q»",
     "an id": "Processing user_id: «usr_8Q», step 3",
     "pairs": "[('username', '«Qa»'), (b'cookie', b'«a=Q; b=7»'), ('n', 1), ('user_id', «7»)]",
     "pairs of C": '{{"username", "«Q»"}, {"x", "y"}, {"last_name", "«Q»"}}',
@@ -124,7 +126,7 @@ LEFT: Final = [
     "first, last: the user, next: none", "(user: hello, assistant: hi)",
     "get('token', 0) or pad('secret', 10)", "Field(name='email', value=x)",
     "[('user', 'Hello, you'), ('assistant', 'fine')]", "- name: USER_NAME\n  value: $(USER)",
-    "user=db.User.get(form)", "user=map[key]",
+    "user=db.User.get(form)", "user=map[key]", "give (username: the name shown, last_name: a name)",
     "read:user user:email", "first: 1, last: 2", "x ? user : other", "std::user::name",
 ]  # fmt: skip
 

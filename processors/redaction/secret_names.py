@@ -38,7 +38,7 @@ NAME_OF_ONE: Final = (
     r"|(?:access|secret|private|signing|encryption|account|master)[_.\- ]?key"
     r"|(?:auth|access|refresh|id|session|bearer|security|csrf)[_.\- ]?token|credentials?"
     r"|(?:verification|mfa|2fa|security|recovery|backup|device|otp)[_.\- ]?code"
-    r"|(?<![A-Za-z])t?otp(?=[\"'\]\s=:])"
+    r"|(?<![A-Za-z])t?otp(?=[\"'\]\s]{0,4}(?:=>|[:=]|is\b)\s{0,3}[\"']?\d{3})"
     rf"|{_OWNED})"
 )
 # What an SDK writes around a value: SecretStr('…'), Some("…"), b'…', []string{"…"}

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import random
-import re
 from functools import partial
 from itertools import chain, repeat
 from typing import TYPE_CHECKING, Final
@@ -17,6 +16,7 @@ from processors.redaction.redactor import Redactor
 from tests.e2e.leak_search import find_any
 from tests.e2e.otlp_client import GrpcClient
 from tests.e2e.planting import Canary, fields_with_text
+from tests.redaction.marked_texts import plain
 from tests.redaction.published_cases import EVERY_ENTITY, Planted, every_entity_spelled, spelled
 from tests.redaction.test_bound_values import BOUND
 from tests.redaction.test_pairs import NOTATED
@@ -58,7 +58,7 @@ def _notations() -> dict[str, Planted]:
         if "Q" not in text:
             continue
         trace = f"Qzk{len(planted):03}".translate(_LETTERS)
-        line = "\n" + re.sub("[«»]", "", text).replace("Q", trace)
+        line = "\n" + plain(text).replace("Q", trace)
         planted[notation] = Planted(line, trace.encode())
     return planted
 

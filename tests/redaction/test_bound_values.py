@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from typing import Final
 
 import pytest
@@ -11,8 +10,8 @@ from hypothesis import strategies as st
 
 from config.settings import RedactionSettings
 from processors.redaction import Redactor
+from tests.redaction.marked_texts import assert_values_go, plain
 
-# What stands between « and » must go. No token that redaction writes has a Q.
 BOUND: Final = {
     "PostgreSQL's row": "ERROR\nDETAIL:  Failing row contains («1, Q, Q (Q), 1»).\nx",
     "a row in a repr": "('DETAIL:  Failing row contains («1, Q»).\\n')",
@@ -69,20 +68,10 @@ LEFT: Final = [
 UNCUT: Final = {"a column", "a column with its table"}
 
 
-def _plain(notation: str) -> str:
-    return re.sub("[«»]", "", BOUND[notation])
-
-
 @pytest.mark.parametrize("notation", BOUND)
 def test_what_was_bound_goes(redactor: Redactor, unscreened: Redactor, notation: str) -> None:
     """Scenario: each notation, alone and within a log. Guarantees: values go, nothing else does."""
-    text = _plain(notation)
-    once = redactor.redact_text(text)
-    shortened = re.sub(r"<[A-Z_]+(?::[0-9a-f\-]+)?>", "<>", once.text)
-    assert shortened == re.sub("(?s)«.*?»", "<>", BOUND[notation])
-    assert once == unscreened.redact_text(text)
-    assert redactor.redact_text(once.text).text == once.text
-    assert "Q" not in redactor.redact_text(f"ERROR got:\n{text}\nand went on").text
+    assert_values_go(redactor, unscreened, BOUND[notation])
 
 
 @pytest.mark.parametrize("text", LEFT)
@@ -95,7 +84,7 @@ def test_other_statements_stay(redactor: Redactor, unscreened: Redactor, text: s
 @pytest.mark.parametrize("notation", sorted(set(BOUND) - UNCUT))
 def test_cut_off_anywhere(redactor: Redactor, notation: str) -> None:
     """Scenario: a text cut behind every character. Guarantees: nothing of a value stays."""
-    text = _plain(notation)
+    text = plain(BOUND[notation])
     for end in range(1, len(text) + 1):
         assert "Q" not in redactor.redact_text(text[:end]).text, text[:end]
 
@@ -116,7 +105,7 @@ def test_what_the_user_ignores_stays() -> None:
 
 
 @given(
-    st.lists(st.sampled_from([*map(_plain, BOUND), *LEFT]), max_size=3),
+    st.lists(st.sampled_from([*map(plain, BOUND.values()), *LEFT]), max_size=3),
     st.text("\"'`\\(),[]{} \n$?=Q7", max_size=12),
     st.integers(0, 400),
 )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from typing import Final
 
 import pytest
@@ -11,8 +10,8 @@ from hypothesis import strategies as st
 
 from config.settings import RedactionSettings
 from processors.redaction import Redactor
+from tests.redaction.marked_texts import assert_values_go, plain
 
-# What stands between « and » must go. No token that redaction writes has a Q.
 NOTATED: Final = {
     "Python's repr": "User(first_name='«Qa»', last_name=\"«Qb»\", id=4)",
     "Python's dict": "{'username': '«qQ7»', u'x': 1, b'surname': b'«Q»'}",
@@ -134,20 +133,10 @@ LEFT: Final = [
 WRITTEN: Final = ["<EMAIL_ADDRESS>", "<PHONE_NUMBER>", "a j@x.org", "<CREDENTIAL>", "user="]
 
 
-def _plain(notation: str) -> str:
-    return re.sub("[«»]", "", NOTATED[notation])
-
-
 @pytest.mark.parametrize("notation", NOTATED)
 def test_a_name_decides(redactor: Redactor, unscreened: Redactor, notation: str) -> None:
     """Scenario: each notation, alone and within prose. Guarantees: values go, nothing else does."""
-    text = _plain(notation)
-    once = redactor.redact_text(text)
-    shortened = re.sub(r"<[A-Z_]+(?::[0-9a-f\-]+)?>", "<>", once.text)
-    assert shortened == re.sub("«.*?»", "<>", NOTATED[notation])
-    assert once == unscreened.redact_text(text)
-    assert redactor.redact_text(once.text).text == once.text
-    assert "Q" not in redactor.redact_text(f"got:\n{text}\nand went on").text
+    assert_values_go(redactor, unscreened, NOTATED[notation])
 
 
 @pytest.mark.parametrize("text", LEFT)
@@ -195,13 +184,13 @@ def test_cut_off_anywhere(redactor: Redactor, notation: str) -> None:
 
     Guarantees: nothing of a value stays, but for an element's in text without any end of one.
     """
-    text = "<a></a>" + _plain(notation)
+    text = "<a></a>" + plain(NOTATED[notation])
     for end in range(8, len(text) + 1):
         assert "Q" not in redactor.redact_text(text[:end]).text, text[:end]
 
 
 @given(
-    st.lists(st.sampled_from([*map(_plain, NOTATED), *LEFT, *WRITTEN]), max_size=3),
+    st.lists(st.sampled_from([*map(plain, NOTATED.values()), *LEFT, *WRITTEN]), max_size=3),
     st.text("\"'`\\=:<>(){}[], \nuser_id7Q", max_size=12),
     st.integers(0, 400),
 )
